@@ -2,7 +2,7 @@
 # /// script
 # dependencies = ["nox>=2026.10", "uv>=0.9"]
 # ///
-"""The sessions of the project; `./dev` runs them on a machine that has only Python, this file itself where uv is.
+"""The sessions of the project. `./dev` runs them where there is only Python, this file itself where there is uv.
 
 Each session installs with one call of uv into an environment that is kept, so that a second run starts in a
 fraction of a second. Arguments after `--` go to the session's tool.
