@@ -2,7 +2,7 @@
 # /// script
 # dependencies = ["nox>=2026.10", "uv>=0.9"]
 # ///
-"""The sessions of the project. `./dev` runs them where there is only Python, this file itself where there is uv.
+"""The sessions of the project. `./dev` runs them where there is only Python; with uv, this file runs itself.
 
 Each session installs with one call of uv into an environment that is kept, so that a second run starts in a
 fraction of a second. Arguments after `--` go to the session's tool.
