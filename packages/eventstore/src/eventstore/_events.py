@@ -1,0 +1,226 @@
+"""Commits and events as a reader gets them, and the envelope they are parsed from."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+from google.protobuf.message import DecodeError, Message
+
+from eventstore._codec import CannotDecode, EventCodec, Payload
+from eventstore._errors import CorruptCommit, InvalidInput, TooLarge, Undecodable
+from eventstore._values import COMMIT_ID_BYTES, NewCommit, Position, RawCommit, StreamId, Version, from_micros
+from eventstore.v1 import envelope_pb2
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+MAX_ENVELOPE_BYTES: Final = 1_048_064
+"""1 MiB less room for headers: what every backend can store, so that any log can move to any of them."""
+
+
+class Metadata(msgspec.Struct, frozen=True, kw_only=True):
+    """Who and what led to a commit. Empty text means unknown."""
+
+    actor: str = ""
+    correlation_id: str = ""
+    causation_id: str = ""
+    #: W3C Trace Context.
+    traceparent: str = ""
+    tracestate: str = ""
+
+
+NO_METADATA: Final = Metadata()
+
+
+class Commit(msgspec.Struct, frozen=True):
+    """The events of one append, which were stored and are seen whole."""
+
+    stream: StreamId
+    position: Position
+    #: Version of the stream after the first event.
+    first_version: Version
+    #: Version of the stream after the last event.
+    version: Version
+    commit_id: bytes
+    #: Microseconds since the Unix epoch; ``recorded_at`` has it as a datetime.
+    recorded_micros: int
+    _stored: Sequence[envelope_pb2.StoredEvent]
+    _metadata: envelope_pb2.Metadata
+    _codec: EventCodec
+
+    @property
+    def recorded_at(self) -> datetime:
+        """When the log recorded the commit."""
+        return from_micros(self.recorded_micros)
+
+    @property
+    def metadata(self) -> Metadata:
+        """Who and what led to it."""
+        stored = self._metadata
+        return Metadata(
+            actor=stored.actor,
+            correlation_id=stored.correlation_id,
+            causation_id=stored.causation_id,
+            traceparent=stored.traceparent,
+            tracestate=stored.tracestate,
+        )
+
+    @property
+    def events(self) -> tuple[Event, ...]:
+        """The events in order. Never raises: an event that does not decode raises when its message is asked for."""
+        found: list[Event] = []
+        for version, stored in enumerate(self._stored, self.first_version):
+            if self._codec.fans_out(stored.type, stored.schema):
+                found.extend(self._fan_out(version, stored))
+            else:
+                found.append(Event(self, Version(version), 0, stored))
+        return tuple(found)
+
+    def _fan_out(self, version: int, stored: envelope_pb2.StoredEvent) -> list[Event]:
+        single = Event(self, Version(version), 0, stored)
+        try:
+            messages = single.decode()
+        except Undecodable:
+            return [single]
+        return [Event(self, Version(version), index, stored, message) for index, message in enumerate(messages)]
+
+
+class Event(msgspec.Struct, frozen=True):
+    """A fact. Its identity is (stream, version, index)."""
+
+    commit: Commit
+    #: Version of the stream after this event.
+    version: Version
+    #: Counts the messages that one stored event has become under the codec; 0 as a rule.
+    index: int
+    _stored: envelope_pb2.StoredEvent
+    _message: Message | None = None
+
+    @property
+    def stream(self) -> StreamId:
+        """The stream it belongs to."""
+        return self.commit.stream
+
+    @property
+    def position(self) -> Position:
+        """Where its commit stands in the log."""
+        return self.commit.position
+
+    @property
+    def recorded_at(self) -> datetime:
+        """When the log recorded it."""
+        return self.commit.recorded_at
+
+    @property
+    def occurred_at(self) -> datetime:
+        """When the fact occurred: as its writer said, else when it was recorded."""
+        return from_micros(occurred_micros(self._stored, self.commit.recorded_micros))
+
+    @property
+    def raw(self) -> Payload:
+        """The stored type, schema and bytes. Always there."""
+        return payload_of(self._stored)
+
+    @property
+    def message(self) -> Message:
+        """The event as today's protobuf message, decoded anew at each call.
+
+        Raises:
+            Undecodable: the codec does not know the type and schema, or the bytes do not parse.
+        """
+        return self._message if self._message is not None else self.decode()[0]
+
+    def decode(self) -> Sequence[Message]:
+        """Return every message the stored event has become; ``message`` is the one at ``index``."""
+        return decode(self.commit._codec, self._stored, self.stream, self.version, self.position)  # noqa: SLF001 (one module)
+
+
+def payload_of(stored: envelope_pb2.StoredEvent) -> Payload:
+    """Return the codec's side of a stored event."""
+    return Payload(stored.type, stored.schema, stored.payload)
+
+
+def occurred_micros(stored: envelope_pb2.StoredEvent, recorded_micros: int) -> int:
+    """Return when a stored event occurred, in microseconds since the epoch."""
+    return stored.occurred_at if stored.HasField("occurred_at") else recorded_micros
+
+
+def decode(
+    codec: EventCodec, stored: envelope_pb2.StoredEvent, stream: StreamId, version: int, position: int
+) -> Sequence[Message]:
+    """Decode a stored event.
+
+    Raises:
+        Undecodable: with the place of the event.
+    """
+    try:
+        return codec.decode(payload_of(stored))
+    except CannotDecode as error:
+        raise Undecodable(
+            stream, version=version, position=position, type=stored.type, schema=stored.schema, reason=str(error)
+        ) from None
+
+
+def parse(raw: RawCommit) -> envelope_pb2.Envelope:
+    """Parse a stored commit's envelope.
+
+    Raises:
+        CorruptCommit: the bytes are no envelope.
+    """
+    try:
+        envelope = envelope_pb2.Envelope.FromString(raw.envelope)
+    except DecodeError as error:
+        raise CorruptCommit(raw.stream, raw.position, str(error)) from None
+    if len(envelope.commit_id) != COMMIT_ID_BYTES or not envelope.first_version or not envelope.events:
+        raise CorruptCommit(raw.stream, raw.position, "commit id, first version or events are missing")
+    return envelope
+
+
+def to_commit(raw: RawCommit, envelope: envelope_pb2.Envelope, codec: EventCodec) -> Commit:
+    """Return a parsed commit as a reader gets it."""
+    first = envelope.first_version
+    stored = envelope.events
+    return Commit(
+        raw.stream,
+        raw.position,
+        Version(first),
+        Version(first + len(stored) - 1),
+        envelope.commit_id,
+        raw.recorded_at,
+        stored,
+        envelope.metadata,
+        codec,
+    )
+
+
+def new_commit_id() -> bytes:
+    """Return a commit id that nobody else will make."""
+    return os.urandom(COMMIT_ID_BYTES)
+
+
+def seal(stream: StreamId, expected: int, envelope: envelope_pb2.Envelope) -> NewCommit:
+    """Return a commit ready for a backend, its envelope completed for the version it expects.
+
+    Raises:
+        InvalidInput: no events, a commit id that is not 16 bytes, or text that UTF-8 cannot encode.
+        TooLarge: the envelope is over the limit of all backends.
+    """
+    if not envelope.events:
+        raise InvalidInput("events", "expected at least one event, got none")
+    if len(envelope.commit_id) != COMMIT_ID_BYTES:
+        raise InvalidInput("commit_id", f"expected {COMMIT_ID_BYTES} bytes, got {len(envelope.commit_id)}")
+    envelope.first_version = expected + 1
+    encoded = envelope.SerializeToString(deterministic=True)
+    if len(encoded) > MAX_ENVELOPE_BYTES:
+        raise TooLarge(len(encoded), MAX_ENVELOPE_BYTES)
+    return NewCommit(
+        stream,
+        Version(expected),
+        len(envelope.events),
+        envelope.commit_id,
+        encoded,
+        envelope.recorded_at if envelope.HasField("recorded_at") else None,
+    )

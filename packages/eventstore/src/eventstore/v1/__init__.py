@@ -1,0 +1,1 @@
+"""Generated from the published protos of the same package."""
