@@ -20,7 +20,7 @@ from eventstore._errors import (
     WrongLog,
 )
 from eventstore._events import MAX_ENVELOPE_BYTES, Commit, Event, Metadata
-from eventstore._handle import Decider, Handled, fold, handle
+from eventstore._handle import Decider, Handled, commit_id_of, fold, handle
 from eventstore._snapshots import Folded, MemorySnapshots, Snapshot, Snapshots, SnapshotStore
 from eventstore._store import BackendFactory, Bound, EventStore, Slice, open_store
 from eventstore._values import (
@@ -102,6 +102,7 @@ __all__ = [
     "Until",
     "Version",
     "WrongLog",
+    "commit_id_of",
     "fold",
     "handle",
     "open_store",

@@ -148,6 +148,15 @@ def occurred_micros(stored: envelope_pb2.StoredEvent, recorded_micros: int) -> i
     return stored.occurred_at if stored.HasField("occurred_at") else recorded_micros
 
 
+def latest_occurred(envelope: envelope_pb2.Envelope, recorded_micros: int, so_far: int) -> int:
+    """Return the latest time at which an event of a commit occurred, or the one so far when that is later."""
+    for stored in envelope.events:
+        at = occurred_micros(stored, recorded_micros)
+        if at > so_far:  # noqa: PLR1730 (half the time of max() in the hottest loop of all)
+            so_far = at
+    return so_far
+
+
 def decode(
     codec: EventCodec, stored: envelope_pb2.StoredEvent, stream: StreamId, version: int, position: int
 ) -> Sequence[Message]:

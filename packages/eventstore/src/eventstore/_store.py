@@ -15,8 +15,8 @@ from eventstore._events import (
     Commit,
     Event,
     Metadata,
+    latest_occurred,
     new_commit_id,
-    occurred_micros,
     parse,
     seal,
     to_commit,
@@ -336,7 +336,7 @@ class StreamReading:
             for raw in chunk:
                 envelope = parse(raw)
                 version = envelope.first_version + len(envelope.events) - 1
-                occurred = max(self.occurred, *(occurred_micros(e, raw.recorded_at) for e in envelope.events))
+                occurred = latest_occurred(envelope, raw.recorded_at, self.occurred)
                 if not bound.admits(version=version, position=raw.position, occurred=occurred):
                     self.final = True
                     return

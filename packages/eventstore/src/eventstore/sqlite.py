@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import sqlite3
-import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Self, TypeVar, cast
@@ -52,6 +51,7 @@ CREATE TABLE streams(id INTEGER PRIMARY KEY, category TEXT NOT NULL, name TEXT N
 CREATE TABLE commits(
   pos INTEGER PRIMARY KEY AUTOINCREMENT, stream INTEGER NOT NULL, ver INTEGER NOT NULL, n INTEGER NOT NULL,
   at INTEGER NOT NULL, env BLOB NOT NULL, UNIQUE(stream, ver));
+INSERT INTO meta VALUES ('log_id', lower(hex(randomblob(16))));
 """
 
 # Chunks bound memory by rows and by bytes; 100 rows decode within a millisecond, so the loop stays responsive.
@@ -197,7 +197,7 @@ class SqliteBackend:
     ) -> None:
         if durability not in ("full", "normal"):
             raise InvalidInput("durability", f"expected full or normal, got {durability!r}")
-        self._path = Path(path).absolute()
+        self.path = Path(path).absolute()
         self._durability = durability
         self._create = create
         self._clock = clock
@@ -213,24 +213,24 @@ class SqliteBackend:
             self._open = await loop.run_in_executor(writing, self._connect, writing)
         except sqlite3.Error as error:
             writing.shutdown(wait=False)
-            raise translate(error, self._path) from error
+            raise translate(error, self.path) from error
         except BaseException:
             writing.shutdown(wait=False)
             raise
         return self
 
     def _connect(self, writing: ThreadPoolExecutor) -> _Open:
-        if self._path.is_dir():
-            raise NotAStore(f"{self._path}: a folder, not a file")
-        if not self._path.parent.is_dir():
-            raise StoreNotFound(f"{self._path}: its folder does not exist")
-        if not self._create and not self._path.exists():
-            raise StoreNotFound(f"{self._path}: no such file")
+        if self.path.is_dir():
+            raise NotAStore(f"{self.path}: a folder, not a file")
+        if not self.path.parent.is_dir():
+            raise StoreNotFound(f"{self.path}: its folder does not exist")
+        if not self._create and not self.path.exists():
+            raise StoreNotFound(f"{self.path}: no such file")
         connections: list[sqlite3.Connection] = []
         try:
-            connections.extend(connect(self._path, create=self._create) for _ in range(3))
+            connections.extend(connect(self.path, create=self._create) for _ in range(3))
             writer, reader, watcher = connections
-            log_id = _open_log(writer, self._path, create=self._create)
+            log_id = _open_log(writer, self.path, create=self._create)
             writer.execute(f"PRAGMA synchronous = {self._durability}")
             (synchronous,) = writer.execute("PRAGMA synchronous").fetchone()
             for connection in (reader, watcher):
@@ -265,7 +265,7 @@ class SqliteBackend:
     @property
     def _now_open(self) -> _Open:
         if self._open is None:
-            raise StoreClosed(f"{self._path}: the store is not open: use it inside its async with block")
+            raise StoreClosed(f"{self.path}: the store is not open: use it inside its async with block")
         return self._open
 
     @property
@@ -305,14 +305,14 @@ class SqliteBackend:
             self._send(opened)
 
     def _failure(self, error: BaseException) -> BaseException:
-        return translate(error, self._path) if isinstance(error, sqlite3.Error) else error
+        return translate(error, self.path) if isinstance(error, sqlite3.Error) else error
 
     async def _query(self, query: Callable[[sqlite3.Connection], T]) -> T:
         opened = self._now_open
         try:
             return await asyncio.get_running_loop().run_in_executor(opened.reading, query, opened.reader)
         except sqlite3.Error as error:
-            raise translate(error, self._path) from error
+            raise translate(error, self.path) from error
 
     async def tail(self, stream: StreamId) -> Tail:
         found = await self._query(functools.partial(_tail, stream))
@@ -370,7 +370,7 @@ class SqliteBackend:
         try:
             (version,) = self._now_open.watcher.execute("PRAGMA data_version").fetchone()
         except sqlite3.Error as error:
-            raise translate(error, self._path) from error
+            raise translate(error, self.path) from error
         return int(version)
 
     async def head(self) -> Position:
@@ -389,7 +389,7 @@ class SqliteBackend:
     async def describe(self) -> Mapping[str, str | int]:
         return {
             "backend": "sqlite",
-            "path": str(self._path),
+            "path": str(self.path),
             "durability": _MEANINGS.get(self._now_open.synchronous, "unknown"),
         }
 
@@ -421,8 +421,7 @@ _MEANINGS: Final = {
 
 
 def _open_log(connection: sqlite3.Connection, path: Path, *, create: bool) -> str:
-    made = f"{_SCHEMA} INSERT INTO meta VALUES ('log_id', '{uuid.uuid4().hex}')"
-    claim(connection, path, application_id=_APPLICATION_ID, schema=made, create=create)
+    claim(connection, path, application_id=_APPLICATION_ID, schema=_SCHEMA, create=create)
     (log_id,) = connection.execute("SELECT value FROM meta WHERE key = 'log_id'").fetchone()
     return str(log_id)
 
@@ -530,7 +529,7 @@ class SqliteSnapshots:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self._path = Path(path).absolute()
+        self.path = Path(path).absolute()
         self._thread: ThreadPoolExecutor | None = None
         self._connection: sqlite3.Connection | None = None
 
@@ -544,9 +543,9 @@ class SqliteSnapshots:
         return self
 
     def _connect(self) -> sqlite3.Connection:
-        connection = connect(self._path, create=True)
+        connection = connect(self.path, create=True)
         try:
-            claim(connection, self._path, application_id=_SNAPSHOTS_ID, schema=_SNAPSHOTS_SCHEMA, create=True)
+            claim(connection, self.path, application_id=_SNAPSHOTS_ID, schema=_SNAPSHOTS_SCHEMA, create=True)
             # A snapshot lost with the power is made again.
             connection.execute("PRAGMA synchronous = normal")
         except BaseException:
@@ -565,15 +564,15 @@ class SqliteSnapshots:
 
     async def _run(self, work: Callable[[], T]) -> T:
         if self._thread is None:
-            raise StoreClosed(f"{self._path}: the snapshots are not open: use them inside their async with block")
+            raise StoreClosed(f"{self.path}: the snapshots are not open: use them inside their async with block")
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, work)
         except sqlite3.Error as error:
-            raise translate(error, self._path) from error
+            raise translate(error, self.path) from error
 
     def _execute(self, statement: str, values: Mapping[str, object]) -> list[Any]:
         if self._connection is None:
-            raise StoreClosed(f"{self._path}: the snapshots are not open")
+            raise StoreClosed(f"{self.path}: the snapshots are not open")
         return self._connection.execute(statement, values).fetchall()
 
     async def save(self, snapshot: Snapshot) -> None:

@@ -1,0 +1,196 @@
+"""The gRPC interface: requests to commands and questions, answers to messages, errors to status codes."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
+
+import grpc
+from eventstore import Conflict, EventStoreError, InvalidInput, Metadata, StoreFull, StoreUnavailable, Token
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+
+from context_service.commands import Fault, Refused, UpdateStory, Violation, parse_changes
+from context_service.stories import bound_at
+from context_service.story import content_hash
+from context_service.text import count_tokens, render
+from context_service.times import parse_moment
+from context_service.v1 import context_pb2 as pb
+from context_service.v1 import context_pb2_grpc
+from context_service.words import PHASES, ROLES, phase_named, role_named
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from eventstore import Folded
+
+    from context_service.stories import Stories
+    from context_service.story import Story
+
+_log = logging.getLogger("context_service")
+
+_CODES: Final = {
+    Fault.INVALID: grpc.StatusCode.INVALID_ARGUMENT,
+    Fault.NOT_FOUND: grpc.StatusCode.NOT_FOUND,
+    Fault.PRECONDITION: grpc.StatusCode.FAILED_PRECONDITION,
+}
+
+Request = TypeVar("Request")
+Answer = TypeVar("Answer")
+
+
+def answered(
+    method: Callable[[Any, Request, Any], Awaitable[Answer]],
+) -> Callable[[Any, Request, Any], Awaitable[Answer]]:
+    """Answer errors of a method with the status code and the words that callers may see."""
+
+    @functools.wraps(method)
+    async def answering(self: Any, request: Request, context: grpc.aio.ServicerContext[Any, Any]) -> Answer:
+        try:
+            return await method(self, request, context)
+        except Refused as error:
+            await _refuse(context, error)
+        except InvalidInput as error:
+            await _refuse(context, Refused([Violation(Fault.INVALID, error.field, error.problem)]))
+        except Conflict as error:
+            message = f"expected version {error.expected}, but the story is at version {error.actual}; read it again"
+            await context.abort(grpc.StatusCode.ABORTED, message)
+        except StoreFull:
+            _log.exception("the store is full")
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "the store has no room left; nothing was written")
+        except StoreUnavailable:
+            _log.exception("the store is not available")
+            await context.abort(
+                grpc.StatusCode.UNAVAILABLE, "the store is not available; try again with the same idempotency key"
+            )
+        except EventStoreError:
+            _log.exception("the store cannot answer")
+            await context.abort(grpc.StatusCode.DATA_LOSS, "the story's record cannot be read")
+        raise AssertionError("abort always raises")
+
+    return answering
+
+
+async def _refuse(context: grpc.aio.ServicerContext[Any, Any], refused: Refused) -> NoReturn:
+    faults = {violation.fault for violation in refused.violations}
+    code = next(_CODES[fault] for fault in Fault if fault in faults)
+    status = status_pb2.Status(code=getattr(code_pb2, code.name), message=str(refused))
+    status.details.add().Pack(
+        error_details_pb2.BadRequest(
+            field_violations=[
+                error_details_pb2.BadRequest.FieldViolation(field=v.field, description=v.description)
+                for v in refused.violations
+            ]
+        )
+    )
+    await context.abort(code, str(refused), (("grpc-status-details-bin", status.SerializeToString()),))
+
+
+class ContextService(context_pb2_grpc.ContextServiceServicer):
+    """Serves stories. RPCs without a method here answer UNIMPLEMENTED."""
+
+    def __init__(self, stories: Stories, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._stories = stories
+        self._now = now
+
+    @answered
+    async def UpdateContext(  # noqa: N802 (the interface's name)
+        self, request: pb.UpdateContextRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.UpdateContextResponse:
+        """Record changes of a story, all of them or none."""
+        changes, warnings = parse_changes(request.changes)
+        occurred_at = _moment("timestamp", request.timestamp) if request.timestamp else None
+        actor = _role(request.role) if request.role else ""
+        command = UpdateStory(request.story_id, changes, actor, occurred_at or self._now())
+        done = await self._stories.update(
+            command,
+            expected_version=_expected(request),
+            idempotency_key=request.idempotency_key,
+            metadata=_metadata(context, actor, request.task_id),
+            occurred_at=occurred_at,
+        )
+        return pb.UpdateContextResponse(
+            version=done.version, hash=content_hash(done.state), warnings=warnings, position=str(done.token)
+        )
+
+    @answered
+    async def GetContext(  # noqa: N802 (the interface's name)
+        self, request: pb.GetContextRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.GetContextResponse:
+        """Answer with a story as of now."""
+        return _context(request, await self._stories.ask(request.story_id))
+
+    @answered
+    async def GetContextAtTime(  # noqa: N802 (the interface's name)
+        self, request: pb.GetContextAtTimeRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.GetContextResponse:
+        """Answer with a story as it was at a moment."""
+        until = bound_at(_moment("timestamp", request.timestamp), request.clock)
+        return _context(request, await self._stories.ask(request.story_id, until))
+
+
+def _context(
+    request: pb.GetContextRequest | pb.GetContextAtTimeRequest, folded: Folded[Story]
+) -> pb.GetContextResponse:
+    story = folded.state
+    phase = _phase(request.phase) if request.phase else story.phase
+    if request.subtask_id and request.subtask_id not in story.subtasks:
+        raise _refused(Fault.NOT_FOUND, "subtask_id", f"the story has no subtask {request.subtask_id!r}")
+    if request.token_budget < 0:
+        raise _refused(Fault.INVALID, "token_budget", f"expected 0 or more, got {request.token_budget}")
+    blocks = render(request.story_id, story, role=_role(request.role), phase=phase, subtask_id=request.subtask_id)
+    text = blocks.joined()
+    return pb.GetContextResponse(
+        context=text,
+        token_count=count_tokens(text),
+        version=str(folded.version),
+        blocks=pb.PromptBlocks(system=blocks.system, context=blocks.context, tools=blocks.tools),
+        position=str(Token(folded.log_id, folded.position)),
+        hash=content_hash(story),
+    )
+
+
+def _refused(fault: Fault, field: str, description: str) -> Refused:
+    return Refused([Violation(fault, field, description)])
+
+
+def _role(text: str) -> str:
+    role = role_named(text)
+    if role is None:
+        raise _refused(Fault.INVALID, "role", f"expected one of {', '.join(ROLES)}; got {text!r}")
+    return role
+
+
+def _phase(text: str) -> str:
+    phase = phase_named(text)
+    if phase is None:
+        raise _refused(Fault.INVALID, "phase", f"expected one of {', '.join(PHASES)}; got {text!r}")
+    return phase
+
+
+def _moment(field: str, text: str) -> datetime:
+    try:
+        return parse_moment(text)
+    except ValueError as error:
+        raise _refused(Fault.INVALID, field, str(error)) from None
+
+
+def _expected(request: pb.UpdateContextRequest) -> int | None:
+    if not request.HasField("expected_version"):
+        return None
+    if request.expected_version < 0:
+        raise _refused(Fault.INVALID, "expected_version", f"expected 0 or more, got {request.expected_version}")
+    return request.expected_version
+
+
+def _metadata(context: grpc.aio.ServicerContext[Any, Any], actor: str, task_id: str) -> Metadata:
+    """Return who and what led to a request: its role and task, and the ids that came with the call."""
+    sent = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
+    return Metadata(
+        actor=actor,
+        correlation_id=sent.get("x-correlation-id", ""),
+        causation_id=task_id,
+        traceparent=sent.get("traceparent", ""),
+        tracestate=sent.get("tracestate", ""),
+    )

@@ -1,0 +1,90 @@
+"""The service as a process: the server with health and reflection, started and stopped cleanly."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import signal
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Final
+
+import grpc
+from eventstore import StoreUnavailable
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from context_service.api import ContextService
+from context_service.v1 import context_pb2, context_pb2_grpc
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from context_service.stories import Stories
+
+SERVICE: Final = context_pb2.DESCRIPTOR.services_by_name["ContextService"].full_name
+_GRACE_SECONDS: Final = 5.0
+_READINESS_SECONDS: Final = 1.0
+_SECRET_WORDS: Final = ("pass", "secret", "token", "cred", "key", "seed", "auth")
+
+
+class CannotListen(Exception):
+    """The address cannot be listened on. The message names it."""
+
+
+@asynccontextmanager
+async def serving(stories: Stories, listen: str) -> AsyncIterator[str]:
+    """Serve stories while the block runs; yields the address, with the port that was chosen for port 0.
+
+    Raises:
+        CannotListen: the address is not free, or none of this machine.
+    """
+    # Without the option a second server could share the port, and calls would go to either.
+    server = grpc.aio.server(options=(("grpc.so_reuseport", 0),))
+    context_pb2_grpc.add_ContextServiceServicer_to_server(ContextService(stories), server)
+    checks = health.aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(checks, server)
+    reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+    try:
+        port = server.add_insecure_port(listen)
+    except RuntimeError:
+        raise CannotListen(f"cannot listen on {listen}: expected HOST:PORT, free and of this machine") from None
+    await server.start()
+    watching = asyncio.create_task(_watch_readiness(stories, checks))
+    try:
+        yield f"{listen.rpartition(':')[0]}:{port}"
+    finally:
+        watching.cancel()
+        await checks.enter_graceful_shutdown()
+        await server.stop(_GRACE_SECONDS)
+
+
+async def _watch_readiness(stories: Stories, checks: health.aio.HealthServicer) -> None:
+    """Let health say what the store says."""
+    while True:
+        status = "SERVING"
+        try:
+            await stories.store.head()
+        except StoreUnavailable:
+            status = "NOT_SERVING"
+        for name in ("", SERVICE):
+            await checks.set(name, health_pb2.HealthCheckResponse.ServingStatus.Value(status))
+        await asyncio.sleep(_READINESS_SECONDS)
+
+
+async def until_stopped() -> None:
+    """Wait for SIGTERM or SIGINT."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    try:
+        await stop.wait()
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+
+def without_secrets(url: str) -> str:
+    """Return a URL fit for a log: user, password and secret options are starred."""
+    url = re.sub(r"(?<=//)[^/?#]*@", "***@", url)
+    return re.sub(rf"([?&][^=&]*(?:{'|'.join(_SECRET_WORDS)})[^=&]*=)[^&]*", r"\1***", url, flags=re.IGNORECASE)

@@ -1,0 +1,336 @@
+"""The command ``context``."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+import typer
+from eventstore import EventStoreError, InvalidInput, Token
+from google.protobuf.json_format import MessageToDict
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from context_service.app import CannotListen, serving, until_stopped, without_secrets
+from context_service.commands import Refused
+from context_service.peps import ImportFault, import_peps
+from context_service.stories import bound_at, open_stories
+from context_service.story import CATEGORY, content_hash
+from context_service.text import count_tokens, render
+from context_service.times import parse_moment
+from context_service.words import PHASES, ROLES, phase_named, role_named
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Iterator
+
+    from eventstore import Event, Until
+
+app = typer.Typer(
+    help="The context of stories for AI agents: what is known and decided, now and at any moment of the past.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+importing = typer.Typer(help="Bring in decision logs from elsewhere.", no_args_is_help=True)
+app.add_typer(importing, name="import")
+
+StoreUrl = Annotated[
+    str, typer.Option("--store", envvar="CONTEXT_STORE", help="Where the log is, for example sqlite:///context.db.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="JSON for programs instead of text for people.")]
+_BRIEF = 60
+_DEFAULT_STORE = "sqlite:///context.db"
+_out = Console(highlight=False, soft_wrap=True)
+_err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def main() -> None:
+    """Run the command; errors that a person can mend are one line, and the exit code is 1."""
+    try:
+        app()
+    except (EventStoreError, Refused, ImportFault, CannotListen) as error:
+        _err.print(Text(f"context: {error}"))
+        sys.exit(1)
+    except BrokenPipeError:
+        # The reader of the pipe has had enough. Python would complain again when it flushes at exit.
+        sys.stdout = open("/dev/null", "w")  # noqa: PTH123, SIM115
+        sys.exit(0)
+
+
+def _run(work: Coroutine[Any, Any, None]) -> None:
+    try:
+        asyncio.run(work)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+@app.command()
+def serve(
+    store: StoreUrl = _DEFAULT_STORE,
+    listen: Annotated[
+        str, typer.Option(envvar="CONTEXT_LISTEN", help="HOST:PORT to serve gRPC on; port 0 takes a free one.")
+    ] = "127.0.0.1:50054",
+    log_level: Annotated[str, typer.Option(envvar="CONTEXT_LOG_LEVEL", help="DEBUG, INFO, WARNING or ERROR.")] = "INFO",
+) -> None:
+    """Serve the gRPC interface until SIGTERM or Ctrl-C."""
+    if log_level.upper() not in ("DEBUG", "INFO", "WARNING", "ERROR"):
+        raise InvalidInput("log-level", f"expected DEBUG, INFO, WARNING or ERROR; got {log_level!r}")
+    logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    _run(_serve(store, listen, log_level.upper()))
+
+
+async def _serve(store: str, listen: str, log_level: str) -> None:
+    async with open_stories(store) as stories, serving(stories, listen) as address:
+        for name, value in {
+            "store": without_secrets(store),
+            "log": stories.store.log_id,
+            "durability": (await stories.store.backend.describe())["durability"],
+            "listen": listen,
+            "log-level": log_level,
+        }.items():
+            _out.print(f"{name}: {value}")
+        _out.print(f"serving on {address}")
+        sys.stdout.flush()
+        await until_stopped()
+        _out.print("stopping")
+
+
+@app.command("ls")
+def list_things(
+    story: Annotated[str | None, typer.Argument(help="List this story's decisions and subtasks.")] = None,
+    store: StoreUrl = _DEFAULT_STORE,
+    as_json: AsJson = False,
+) -> None:
+    """List the stories, or the decisions and subtasks of one."""
+    _run(_list_stories(store, as_json=as_json) if story is None else _list_story(store, story, as_json=as_json))
+
+
+async def _list_stories(store: str, *, as_json: bool) -> None:
+    table = _table("story", "title", "phase", "decisions", "subtasks", "version")
+    async with open_stories(store, create=False, keep_snapshots=False) as stories:
+        async for info in stories.store.streams(CATEGORY):
+            folded = await stories.ask(info.stream.id)
+            state = folded.state
+            row = {
+                "story_id": info.stream.id,
+                "title": state.title,
+                "phase": state.phase,
+                "decisions": len(state.decisions),
+                "subtasks": len(state.subtasks),
+                "version": folded.version,
+            }
+            if as_json:
+                _print_json(row)
+            else:
+                table.add_row(*(_safe(value) for value in row.values()))
+    if not as_json:
+        _out.print(table)
+
+
+async def _list_story(store: str, story_id: str, *, as_json: bool) -> None:
+    async with open_stories(store, create=False, keep_snapshots=False) as stories:
+        state = (await stories.ask(story_id)).state
+    things = sorted([*state.decisions.values(), *state.subtasks.values()], key=lambda thing: thing.order)
+    rows = [
+        {"kind": type(thing).__name__.lower(), "id": thing.id, "status": thing.status, "title": thing.title}
+        for thing in things
+    ]
+    table = _table("kind", "id", "status", "title")
+    for row in rows:
+        if as_json:
+            _print_json(row)
+        else:
+            table.add_row(*(_safe(value) for value in row.values()))
+    if not as_json:
+        _out.print(table)
+
+
+@app.command()
+def show(
+    story: Annotated[str, typer.Argument(help="The story's id.")],
+    at: Annotated[
+        str | None, typer.Option(help="As it was at this moment: ISO 8601, UTC unless it says otherwise.")
+    ] = None,
+    clock: Annotated[
+        str, typer.Option(help="Which clock --at is of: recorded (when the log learned it) or occurred.")
+    ] = "recorded",
+    role: Annotated[str, typer.Option(help=f"For whom: {', '.join(ROLES)}.")] = "architect",
+    phase: Annotated[str | None, typer.Option(help=f"{', '.join(PHASES)}; the story's own by default.")] = None,
+    subtask: Annotated[str, typer.Option(help="The current subtask.")] = "",
+    store: StoreUrl = _DEFAULT_STORE,
+    as_json: AsJson = False,
+) -> None:
+    """Show a story's context, now or at a moment of the past."""
+    known_role = role_named(role)
+    known_phase = None if phase is None else phase_named(phase)
+    if known_role is None:
+        raise InvalidInput("role", f"expected one of {', '.join(ROLES)}; got {role!r}")
+    if phase is not None and known_phase is None:
+        raise InvalidInput("phase", f"expected one of {', '.join(PHASES)}; got {phase!r}")
+    until: Until | None = None
+    if at is not None:
+        try:
+            until = bound_at(parse_moment(at), clock)
+        except ValueError as error:
+            raise InvalidInput("at", str(error)) from None
+    _run(_show(store, story, until, known_role, known_phase, subtask, as_json=as_json))
+
+
+async def _show(
+    store: str, story_id: str, until: Until | None, role: str, phase: str | None, subtask: str, *, as_json: bool
+) -> None:
+    async with open_stories(store, create=False, keep_snapshots=False) as stories:
+        folded = await stories.ask(story_id, until)
+    state = folded.state
+    if subtask and subtask not in state.subtasks:
+        raise InvalidInput("subtask", f"the story has none of this id: {subtask!r}")
+    text = render(story_id, state, role=role, phase=phase or state.phase, subtask_id=subtask).joined()
+    token = Token(folded.log_id, folded.position)
+    if as_json:
+        _print_json(
+            {
+                "story_id": story_id,
+                "version": folded.version,
+                "position": str(token),
+                "hash": content_hash(state),
+                "token_count": count_tokens(text),
+                "context": text,
+            }
+        )
+        return
+    _out.print(_safe(text))
+    _err.print(f"version {folded.version}, position {token}", style="dim")
+
+
+@app.command("log")
+def show_log(
+    story: Annotated[str, typer.Argument(help="The story's id.")],
+    store: StoreUrl = _DEFAULT_STORE,
+    as_json: AsJson = False,
+) -> None:
+    """Show a story's events: who, what, when and why."""
+    _run(_show_log(store, story, as_json=as_json))
+
+
+async def _show_log(store: str, story_id: str, *, as_json: bool) -> None:
+    async with open_stories(store, create=False, keep_snapshots=False) as stories:
+        await stories.ask(story_id)
+        async for commit in stories.store.commits(stories.stream(story_id)):
+            for event in commit.events:
+                row = _log_row(event)
+                if as_json:
+                    _print_json(row)
+                else:
+                    _out.print(_log_text(row))
+
+
+def _log_row(event: Event) -> dict[str, Any]:
+    what = MessageToDict(event.message, preserving_proto_field_name=True)
+    why = what.pop("reason", "")
+    return {
+        "version": event.version,
+        "position": event.position,
+        "occurred_at": event.occurred_at.isoformat(),
+        "recorded_at": event.recorded_at.isoformat(),
+        "who": event.commit.metadata.actor,
+        "event": event.raw.type.rpartition(".")[2].removesuffix("Event"),
+        "what": what,
+        "why": why,
+        "cause": event.commit.metadata.causation_id,
+        "correlation": event.commit.metadata.correlation_id,
+    }
+
+
+def _log_text(row: dict[str, Any]) -> Text:
+    text = Text(f"{row['version']:>5} ", style="bold")
+    text.append(f"{row['occurred_at'][:19]}Z ", style="cyan")
+    text.append(f"{row['event']} ", style="bold")
+    text.append("  ".join(f"{key}={_brief(value)}" for key, value in row["what"].items()))
+    text.append(f"\n      by {_clean(row['who']) or 'unknown'}", style="dim")
+    if row["why"]:
+        text.append(f", because {_clean(row['why'])}", style="dim")
+    return text
+
+
+def _brief(value: Any) -> str:
+    shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    shown = _clean(" ".join(shown.split()))
+    return shown if len(shown) <= _BRIEF else shown[: _BRIEF - 1] + "…"
+
+
+@importing.command("peps")
+def import_peps_file(
+    file: Annotated[Path, typer.Argument(help="JSON lines, one change of one PEP each.")],
+    store: StoreUrl = _DEFAULT_STORE,
+    as_json: AsJson = False,
+) -> None:
+    """Import the history of the PEPs' headers. May be stopped and repeated: every line is written once."""
+    _run(_import(store, file, as_json=as_json))
+
+
+async def _import(store: str, file: Path, *, as_json: bool) -> None:
+    async with open_stories(store) as stories:
+        with _progress("importing", show=not as_json) as progress:
+            report = await import_peps(stories.store, stories.snapshots, file, progress=progress)
+    if as_json:
+        _print_json(msgspec.to_builtins(report))
+        return
+    _out.print(
+        f"{report.decisions} decisions of {report.stories} stories from {report.changes} changes: "
+        f"{report.written} written, {report.already_there} there already, in {report.seconds:.2f} s "
+        f"({report.changes_per_second:,.0f} changes a second)"
+    )
+    for name, count in report.odd.items():
+        _out.print(f"  {count:>5} {name}")
+
+
+@app.command()
+def demo(
+    once: Annotated[bool, typer.Option("--once", help="End after the answers instead of serving on.")] = False,
+    store: Annotated[
+        str | None,
+        typer.Option("--store", envvar="CONTEXT_DEMO_STORE", help="A fresh file in a new folder by default."),
+    ] = None,
+    listen: Annotated[str, typer.Option(envvar="CONTEXT_LISTEN", help="HOST:PORT to serve on.")] = "127.0.0.1:50054",
+) -> None:
+    """Import 26 years of Python's decisions, serve them, and ask what was known then."""
+    from context_service.demo import run_demo  # noqa: PLC0415 (only here is the client needed)
+
+    _run(run_demo(_out, _progress, store=store, listen=listen, once=once))
+
+
+@contextmanager
+def _progress(what: str, *, show: bool = True) -> Iterator[Callable[[int, int], None]]:
+    """Yield a function that takes what is done and what there is to do; a terminal shows it as a bar."""
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=_err, disable=not (show and _err.is_terminal), transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def _clean(text: str) -> str:
+    """Return stored text without what a terminal would take as a command."""
+    return "".join(char if char.isprintable() or char == "\n" else "\N{REPLACEMENT CHARACTER}" for char in text)
+
+
+def _safe(value: object) -> Text:
+    return Text(_clean(str(value)))
+
+
+def _print_json(row: object) -> None:
+    sys.stdout.write(json.dumps(row, ensure_ascii=False) + "\n")

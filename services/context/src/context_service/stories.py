@@ -1,0 +1,146 @@
+"""The stories of a log: one function answers for now and for any moment, one writes."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING, Final
+
+from eventstore import (
+    Codec,
+    Decider,
+    Handled,
+    MemorySnapshots,
+    Metadata,
+    Occurred,
+    Recorded,
+    Snapshots,
+    StreamId,
+    fold,
+    handle,
+    open_store,
+)
+from eventstore.sqlite import SqliteBackend, SqliteSnapshots
+
+from context_service import changes, story
+from context_service.commands import Fault, Refused, UpdateStory, Violation
+from context_service.events.v1 import events_pb2
+from context_service.story import Story
+from context_service.words import id_problem
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from datetime import datetime
+
+    from eventstore import EventStore, Folded, SnapshotStore, Until
+    from google.protobuf.message import Message
+
+CLOCKS: Final = ("recorded", "occurred")
+
+codec: Final = Codec(events_pb2)
+"""What the events of the service's log mean; for ``eventstore cat --codec context_service.stories:codec``."""
+
+SNAPSHOT_EVERY: Final = 100
+
+
+class Stories:
+    """The stories in a store."""
+
+    def __init__(self, store: EventStore, snapshots: SnapshotStore, *, every: int = SNAPSHOT_EVERY) -> None:
+        self.store: Final = store
+        self.snapshots: Final = Snapshots[Story](
+            snapshots, dump=story.dump, load=story.load, format=story.FORMAT, every=every
+        )
+        self._decider: Final[Decider[UpdateStory, Story, Message]] = Decider(
+            story.CATEGORY,
+            initial=story.EMPTY,
+            decide=changes.decide,
+            evolve=story.evolve,
+            snapshots=self.snapshots,
+        )
+
+    def stream(self, story_id: str) -> StreamId:
+        """Return the stream of a story."""
+        return StreamId(story.CATEGORY, story_id)
+
+    async def ask(self, story_id: str, until: Until | None = None) -> Folded[Story]:
+        """Return a story, now or as of a bound.
+
+        Raises:
+            Refused: the id is none, or there was no such story.
+            EventStoreError: the log cannot be read.
+        """
+        _check_story_id(story_id)
+        folded = await fold(self.store, self._decider, story_id, until=until)
+        if not folded.state.exists:
+            then = "" if until is None else " yet at that moment"
+            raise Refused([Violation(Fault.NOT_FOUND, "story_id", f"there is no story {story_id!r}{then}")])
+        return folded
+
+    async def update(
+        self,
+        command: UpdateStory,
+        *,
+        expected_version: int | None,
+        idempotency_key: str,
+        metadata: Metadata,
+        occurred_at: datetime | None,
+    ) -> Handled[Story]:
+        """Carry out changes of a story, all of them or none.
+
+        Raises:
+            Refused: something is wrong with the changes.
+            Conflict: the story is not at the expected version.
+            EventStoreError: they cannot be stored.
+        """
+        _check_story_id(command.story_id)
+        return await handle(
+            self.store,
+            self._decider,
+            command.story_id,
+            command,
+            command_id=idempotency_key or None,
+            expected=expected_version,
+            metadata=metadata,
+            occurred_at=occurred_at,
+        )
+
+
+def bound_at(moment: datetime, clock: str) -> Until:
+    """Return the bound of a moment on one of the two clocks.
+
+    Raises:
+        Refused: there is no such clock.
+    """
+    match clock.strip().lower():
+        case "" | "recorded":
+            return Recorded(moment)
+        case "occurred":
+            return Occurred(moment)
+    raise Refused([Violation(Fault.INVALID, "clock", f"expected one of {', '.join(CLOCKS)}; got {clock!r}")])
+
+
+def _check_story_id(story_id: str) -> None:
+    if problem := id_problem(story_id):
+        raise Refused([Violation(Fault.INVALID, "story_id", problem)])
+
+
+@asynccontextmanager
+async def open_stories(url: str, *, create: bool = True, keep_snapshots: bool = True) -> AsyncIterator[Stories]:
+    """Open the stories of a store by its URL.
+
+    Args:
+        url: of the store.
+        create: make the log when there is none.
+        keep_snapshots: keep snapshots of a SQLite log in a file beside it, named like it with ``-snapshots``; else,
+            and for other stores, they are kept in memory.
+
+    Raises:
+        EventStoreError: the URL is wrong, or the store cannot be opened.
+    """
+    async with AsyncExitStack() as stack:
+        store = await stack.enter_async_context(open_store(url, codec, create=create))
+        snapshots: SnapshotStore = MemorySnapshots()
+        if keep_snapshots and isinstance(store.backend, SqliteBackend):
+            path = store.backend.path
+            snapshots = await stack.enter_async_context(SqliteSnapshots(path.with_name(f"{path.name}-snapshots")))
+        yield Stories(store, snapshots)
