@@ -3,8 +3,8 @@
 The blocks of one page share their names and an empty working directory, so a page may build on itself:
 
 - `python` is run, and may `await` and `async with` at its top, as a reader's notebook does.
-- `console` is run where a line starts with `$ eventstore` or `$ context`; what the page prints below must
-  come out, `...` standing for anything.
+- `console` is run where a line starts with `$ eventstore` or `$ context`; it must succeed, and what the page prints
+  below must come out, `...` standing for anything.
 - `text`, and any other language, is only read.
 """
 
@@ -51,7 +51,7 @@ def run_console(example: Example) -> str | None:
         done = subprocess.run(command, shell=True, env=env, capture_output=True, text=True, check=False)  # noqa: S602
         got = done.stdout + done.stderr
         flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
-        if not doctest.OutputChecker().check_output(expected, got, flags):
+        if done.returncode or not doctest.OutputChecker().check_output(expected, got, flags):
             return f"$ {command}\nexpected:\n{expected}\ngot (exit code {done.returncode}):\n{got}"
     return None
 

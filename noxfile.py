@@ -27,6 +27,7 @@ ROOT = Path(__file__).parent
 EVENTSTORE = "packages/eventstore"
 CONTEXT = "services/context"
 SOURCES = [f"{EVENTSTORE}/src", f"{CONTEXT}/src"]
+EXAMPLES = "docs/examples"
 
 
 def install(session: nox.Session, *groups: str) -> None:
@@ -73,7 +74,8 @@ def docs(session: nox.Session) -> None:
     install(session, "test")
     pages = [name for name in ("README.md", "docs", EVENTSTORE, CONTEXT) if (ROOT / name).exists()]
     # The examples of a page build on each other, so their order is theirs.
-    session.run("pytest", "-p", "no:randomly", *pages, *session.posargs)
+    env = {"PYTHONPATH": str(ROOT / EXAMPLES)}
+    session.run("pytest", "-p", "no:randomly", *pages, *session.posargs, env=env)
 
 
 @nox.session(default=False)
@@ -102,7 +104,7 @@ def demo(session: nox.Session) -> None:
 def protos(session: nox.Session) -> None:
     """Generate Python from every `.proto`, beside it. Generated code is committed."""
     session.install("--group", "protos")
-    for source in SOURCES:
+    for source in (*SOURCES, EXAMPLES):
         compile_protos(session, source, ROOT / source)
 
 
@@ -111,7 +113,7 @@ def protos_check(session: nox.Session) -> None:
     """Fail where the committed code is not what its `.proto` generates."""
     session.install("--group", "protos")
     stale = []
-    for source in SOURCES:
+    for source in (*SOURCES, EXAMPLES):
         out = Path(session.create_tmp()) / source
         shutil.rmtree(out, ignore_errors=True)
         out.mkdir(parents=True)
@@ -124,7 +126,7 @@ def protos_check(session: nox.Session) -> None:
 def compile_protos(session: nox.Session, source: str, out: Path) -> None:
     """Run protoc over one source folder: messages and their types, and the gRPC code of services."""
     [packages] = Path(session.virtualenv.location).glob("lib/python*/site-packages")
-    includes = [f"-I{path}" for path in (*SOURCES, packages)]
+    includes = [f"-I{path}" for path in (*SOURCES, EXAMPLES, packages)]
     for proto in sorted((ROOT / source).rglob("*.proto")):
         outs = [f"--python_out={out}", f"--pyi_out={out}"]
         if re.search(r"^service\s", proto.read_text(encoding="utf-8"), re.MULTILINE):
