@@ -34,7 +34,7 @@ class Contract:
     loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None
 
     @staticmethod
-    def backend(folder: Path) -> Backend:
+    def backend(folder: Path, /) -> Backend:
         """Return a backend, not open. The same folder, empty at first, means the same log."""
         raise NotImplementedError
 

@@ -63,15 +63,14 @@ class Following(Contract):
             for expected in range(10):
                 await writers[number % 2].append(commit(scene.stream(f"{number}"), expected))
 
-        writing = asyncio.gather(*(write(number) for number in range(8)))
-        last = asyncio.ensure_future(self._head_after(writing, scene))
-        following = scene.follow_until(lambda progress: last.done() and progress.position >= last.result())
-        assert await following == await scene.mine()
-        assert len(await scene.mine()) == 80
+        async def write_all() -> int:
+            await asyncio.gather(*(write(number) for number in range(8)))
+            return await scene.log.head()
 
-    async def _head_after(self, writing: asyncio.Future[list[None]], scene: Scene) -> int:
-        await writing
-        return await scene.log.head()
+        head = asyncio.ensure_future(write_all())
+        found = await scene.follow_until(lambda progress: head.done() and progress.position >= head.result())
+        assert found == await scene.mine()
+        assert len(found) == 80
 
     @case
     async def test_follow_several(self, scene: Scene) -> None:

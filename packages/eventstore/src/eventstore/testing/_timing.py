@@ -110,5 +110,5 @@ class Timing(Contract):
         await scene.log.append(commit(scene.stream()))
         [raw] = await scene.mine()
         while not (found := await scene.log.position_at(raw.recorded_at)).final:  # noqa: ASYNC110 (as above)
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.001)
         assert found.position >= raw.position
