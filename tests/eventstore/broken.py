@@ -25,7 +25,7 @@ from eventstore import (
     Version,
 )
 from eventstore._events import parse
-from eventstore.memory import MemoryBackend
+from eventstore.memory import MemoryBackend, now_micros
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
@@ -649,12 +649,12 @@ class AlwaysFinal(Sound):
         return Moment((await super().position_at(recorded_at)).position, final=True)
 
 
-class NeverFinal(Sound):
-    """What the end of the log's time leads to is never said to be final."""
+class FinalWhenPast(Sound):
+    """What the end of the log's time leads to is said to be final as soon as the clock has moved on."""
 
     async def position_at(self, recorded_at: int) -> Moment:
-        position = (await super().position_at(recorded_at)).position
-        return Moment(position, final=position < len(self._commits))
+        found = await super().position_at(recorded_at)
+        return Moment(found.position, final=found.final or recorded_at < now_micros())
 
 
 # Reading

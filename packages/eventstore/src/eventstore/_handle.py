@@ -13,7 +13,7 @@ from eventstore._errors import Conflict, InvalidInput, StoreUnavailable
 from eventstore._events import NO_METADATA, Commit, Metadata, messages, new_commit_id
 from eventstore._snapshots import CommitIds, Folded, Snapshot, Snapshots
 from eventstore._store import Bound, EventStore, StreamReading
-from eventstore._values import Position, StreamId, Token, Until, Version
+from eventstore._values import NEVER, Position, StreamId, Token, Until, Version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -110,7 +110,7 @@ class _Folding(Generic[C, S, E]):
 
     async def start(self, bound: Bound) -> Folded[S]:
         """Return the newest state known within a bound."""
-        nothing = Folded(self._decider.initial, self._store.log_id, Version(0), Position(0), 0, CommitIds())
+        nothing = Folded(self._decider.initial, self._store.log_id, Version(0), Position(0), NEVER, CommitIds())
         if self._snapshots is None:
             return nothing
         live = self._snapshots.newest(self._store.log_id, self._tag, self._stream)

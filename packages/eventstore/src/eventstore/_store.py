@@ -24,6 +24,7 @@ from eventstore._events import (
 from eventstore._values import (
     ANY,
     EXISTS,
+    NEVER,
     Appended,
     AtPosition,
     AtVersion,
@@ -319,7 +320,7 @@ class StreamReading:
         bound: Bound,
         *,
         position: int = 0,
-        occurred: int = 0,
+        occurred: int = NEVER,
     ) -> None:
         self._store = store
         self._stream = stream
@@ -367,7 +368,10 @@ def open_store(url: str, codec: EventCodec | None = None, *, create: bool = True
     Raises:
         InvalidInput: no backend for the scheme, or the URL does not fit it.
     """
-    scheme = urlsplit(url).scheme
+    try:
+        scheme = urlsplit(url).scheme
+    except ValueError as error:
+        raise InvalidInput("url", f"expected a URL, got {url!r}: {error}") from None
     found = entry_points(group="eventstore.backends")
     if scheme not in found.names:
         known = ", ".join(sorted(f"{name}://" for name in found.names))

@@ -12,12 +12,20 @@ import functools
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Self, TypeAlias, TypeVar, cast
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import msgspec
 
-from eventstore._errors import Conflict, InvalidInput, NotAStore, StoreClosed, StoreNotFound, UnknownPosition
+from eventstore._errors import (
+    Conflict,
+    CorruptCommit,
+    InvalidInput,
+    NotAStore,
+    StoreClosed,
+    StoreNotFound,
+    UnknownPosition,
+)
 from eventstore._events import parse
 from eventstore._snapshots import Snapshot
 from eventstore._sqlite_file import claim, connect, translate
@@ -71,6 +79,9 @@ _CACHED_STREAMS: Final = 65_536
 T = TypeVar("T")
 
 
+_Answer: TypeAlias = Appended | Conflict | CorruptCommit
+
+
 class _Waiting(NamedTuple):
     commit: NewCommit
     answer: asyncio.Future[Appended]
@@ -95,7 +106,7 @@ class _Writer:
         self._position = 0
         self._recorded_at = 0
 
-    def write(self, commits: Sequence[NewCommit]) -> list[Appended | Conflict]:
+    def write(self, commits: Sequence[NewCommit]) -> list[_Answer]:
         """Store a batch in one transaction; a refused commit fails alone."""
         connection = self._connection
         connection.execute("BEGIN IMMEDIATE")
@@ -119,9 +130,9 @@ class _Writer:
         last = self._connection.execute("SELECT pos, at FROM commits ORDER BY pos DESC LIMIT 1").fetchone()
         self._position, self._recorded_at = last or (0, 0)
 
-    def _decide(self, commits: Sequence[NewCommit]) -> list[Appended | Conflict]:
+    def _decide(self, commits: Sequence[NewCommit]) -> list[_Answer]:
         now = self._clock()
-        answers: list[Appended | Conflict] = []
+        answers: list[_Answer] = []
         rows: list[tuple[int, int, int, int, int, bytes]] = []
         for commit in commits:
             head = self._heads.get(commit.stream) or self._look_up(commit.stream)
@@ -169,7 +180,7 @@ class _Writer:
         ).fetchone()
         return int(added)
 
-    def _appended_before(self, commit: NewCommit, head: _Head) -> Appended | Conflict:
+    def _appended_before(self, commit: NewCommit, head: _Head) -> Appended | Conflict | CorruptCommit:
         found = self._connection.execute(
             "SELECT pos, at, env, ver + n - 1 FROM commits WHERE stream = ? AND ver = ?",
             (head.stream, commit.expected + 1),
@@ -177,8 +188,11 @@ class _Writer:
         if found is not None:
             position, recorded_at, envelope, version = found
             raw = RawCommit(commit.stream, Position(position), recorded_at, envelope)
-            if parse(raw).commit_id == commit.commit_id:
-                return Appended(self._log_id, version, raw.position)
+            try:
+                if parse(raw).commit_id == commit.commit_id:
+                    return Appended(self._log_id, version, raw.position)
+            except CorruptCommit as error:  # which is this append's alone
+                return error
         return Conflict(commit.stream, commit.expected, Version(head.version))
 
 
@@ -207,7 +221,7 @@ class SqliteBackend:
         self._create = create
         self._clock = clock
         self._waiting: list[_Waiting] = []
-        self._batch: asyncio.Future[list[Appended | Conflict]] | None = None
+        self._batch: asyncio.Future[list[_Answer]] | None = None
         #: By their rows; used by the reading thread alone.
         self._streams: dict[int, StreamId] = {}
         self._open: _Open | None = None
@@ -218,10 +232,10 @@ class SqliteBackend:
         try:
             self._open = await loop.run_in_executor(writing, self._connect, writing)
         except sqlite3.Error as error:
-            writing.shutdown(wait=False)
+            writing.shutdown()
             raise translate(error, self.path) from error
         except BaseException:
-            writing.shutdown(wait=False)
+            writing.shutdown()
             raise
         return self
 
@@ -295,7 +309,7 @@ class SqliteBackend:
         self._batch = loop.run_in_executor(opened.writing, opened.writer.write, [w.commit for w in batch])
         self._batch.add_done_callback(functools.partial(self._settle, opened, batch))
 
-    def _settle(self, opened: _Open, batch: list[_Waiting], done: asyncio.Future[list[Appended | Conflict]]) -> None:
+    def _settle(self, opened: _Open, batch: list[_Waiting], done: asyncio.Future[list[_Answer]]) -> None:
         self._batch = None
         failed = done.exception()
         answers: Sequence[Appended | BaseException] = (
@@ -399,7 +413,7 @@ class SqliteBackend:
 
     async def position_at(self, recorded_at: int) -> Moment:
         position, is_last = await self._query(functools.partial(_position_at, recorded_at))
-        return Moment(Position(position), final=not is_last or recorded_at < self._clock())
+        return Moment(Position(position), final=not is_last)
 
     async def streams(self, category: str | None = None) -> AsyncIterator[Sequence[StreamInfo]]:
         after = (category or "", "")
@@ -553,7 +567,7 @@ class SqliteSnapshots:
         try:
             self._connection = await self._run(self._connect)
         except BaseException:
-            self._thread.shutdown(wait=False)
+            self._thread.shutdown()
             raise
         return self
 
@@ -626,7 +640,7 @@ def from_url(url: str, *, create: bool) -> SqliteBackend:
     """Return a backend for ``sqlite:///relative/path`` or ``sqlite:////absolute/path``, with ``?durability=full``."""
     parts = urlsplit(url)
     path = unquote(parts.path.removeprefix("/"))
-    if parts.netloc or not path or parts.fragment:
+    if parts.netloc or not path or "\0" in path or parts.fragment:
         raise InvalidInput("url", f"expected sqlite:///relative.db or sqlite:////absolute.db, got {url!r}")
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
     durability = options.pop("durability", "full")
