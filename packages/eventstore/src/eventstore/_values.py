@@ -237,8 +237,8 @@ class Moment(msgspec.Struct, frozen=True):
     """Where a recorded time falls in the log: the last position recorded at or before it."""
 
     position: Position
-    #: True when a commit recorded later stands behind it. Until then one may still come in at or before the time: from a
-    #: writer that has read its clock, or from another log.
+    #: True when a commit recorded later stands behind it. Until then one may still come in at or before the time: from
+    #: a writer that has read its clock, or from another log.
     final: bool
 
 
