@@ -24,11 +24,6 @@ if TYPE_CHECKING:
     Serve = Callable[[Stories], AbstractAsyncContextManager["Client"]]
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Let the tokenizer be imported, which reads its data in a way that Python 3.11 and 3.12 warn of."""
-    config.addinivalue_line("filterwarnings", "ignore:open_binary is deprecated:DeprecationWarning:bpe_openai")
-
-
 PEPS = Path(context_service.__file__).parent / "data" / "peps.jsonl"
 
 

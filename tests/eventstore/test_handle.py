@@ -409,10 +409,10 @@ class TestFold:
 class Failing(MemorySnapshots):
     """Snapshots that cannot be reached."""
 
-    async def save(self, snapshot: Snapshot) -> None:  # noqa: ARG002 (the protocol's name)
+    async def save(self, snapshot: Snapshot) -> None:
         raise StoreUnavailable("no disk")
 
-    async def load(self, stream: StreamId, *, log_id: str, tag: str, bound: Bound) -> Snapshot | None:  # noqa: ARG002
+    async def load(self, stream: StreamId, *, log_id: str, tag: str, bound: Bound) -> Snapshot | None:
         raise StoreUnavailable("no disk")
 
 

@@ -83,7 +83,7 @@ def python(code: str, *arguments: object, **options: object) -> subprocess.Popen
         CODEC = Codec(Int64Value)
         STREAM = StreamId("order", "1")
     """
-    return subprocess.Popen(
+    started: subprocess.Popen[str] = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(prelude) + textwrap.dedent(code), *map(str, arguments)],
         cwd=ROOT,
         text=True,
@@ -91,6 +91,7 @@ def python(code: str, *arguments: object, **options: object) -> subprocess.Popen
         stdout=subprocess.PIPE,
         **options,  # type: ignore[call-overload]
     )
+    return started
 
 
 def answer(process: subprocess.Popen[str]) -> str:
@@ -305,7 +306,7 @@ class TestFullDisk:
         ids = [bytes([number]) * 16 for number in range(3)]
         other = StreamId("order", "2")
 
-        async def both() -> list[object]:
+        async def both() -> tuple[object, ...]:
             return await asyncio.gather(
                 store.append(STREAM, numbers(2), expected=1, commit_id=ids[0]),
                 store.append(other, [BytesValue(value=bytes(500_000))], expected=0, commit_id=ids[1]),

@@ -399,7 +399,7 @@ class Fan(Codec):
 
     tag = "fan"
 
-    def fans_out(self, type: str, schema: int) -> bool:  # noqa: ARG002 (the protocol's name)
+    def fans_out(self, type: str, schema: int) -> bool:
         return type == "google.protobuf.Int64Value"
 
     def decode(self, stored: Payload) -> Sequence[Message]:
