@@ -554,7 +554,8 @@ def on_terminal(arguments: Sequence[str | Path], *, columns: int) -> str:
     parent, child = pty.openpty()
     fcntl.ioctl(child, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     command = [sys.executable, "-m", "eventstore", *arguments]
-    with subprocess.Popen(command, stdin=child, stdout=child, stderr=child):
+    # Not the environment as C knows it, into which readline, imported by pytest, writes a size of its own.
+    with subprocess.Popen(command, stdin=child, stdout=child, stderr=child, env=dict(os.environ)):
         os.close(child)
         out = b""
         try:
