@@ -18,19 +18,14 @@ from types import ModuleType
 from typing import Annotated, Any, Final, NoReturn, cast
 
 import typer
-from rich import box
 from rich.console import Console
-from rich.padding import Padding
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
-from rich.table import Table
-from rich.text import Text
 from typer.core import TyperCommand
 
 from eventstore._codec import Codec, EventCodec
 from eventstore._digest import Digest, advance
 from eventstore._errors import CorruptCommit, EventStoreError
-from eventstore._events import Commit, Event
-from eventstore._show import commit_text, event_json, iso, json_line, printable, short_time
+from eventstore._show import Listing, Printer, console, iso, json_line, pairs, printable, short_time, write_line
 from eventstore._store import EventStore, open_store
 from eventstore._values import (
     AtVersion,
@@ -50,21 +45,9 @@ from eventstore.segments import Report, Transfer, check_segment, export_log, imp
 _DISTRIBUTION: Final = "foldlog-eventstore"
 _URL_VARIABLE: Final = "EVENTSTORE_URL"
 _NARROW: Final = 80
-_PAGE_ROWS: Final = 500
-# Where a row does not fit, ids and what is longer than this go on in the next line.
-_FOLDED_WIDTH: Final = 24
 _SHOWN_LAST: Final = 10
 _INTERRUPTED: Final = 130
 _BROKEN_PIPE: Final = 141  # what a program killed by SIGPIPE leaves in $?
-# A pipe has no width: nothing may be cut or folded in it.
-_PIPE_WIDTH: Final = 100_000
-
-
-class _Console(Console):
-    """Leaves a broken pipe to whoever runs the command."""
-
-    def on_broken_pipe(self) -> NoReturn:
-        raise BrokenPipeError
 
 
 class _StoreCommand(TyperCommand):
@@ -158,7 +141,7 @@ async def _info(url: str, *, digest: bool, as_json: bool) -> None:
                 counted = await _digest(store, report)
             facts |= {"commits": counted.commits, "digest": counted.hexdigest}
     if as_json:
-        _write(json_line(facts))
+        write_line(json_line(facts))
     else:
         _show_facts(facts)
 
@@ -213,11 +196,11 @@ def _show_facts(facts: dict[str, Any]) -> None:
     }
     if facts["digest"]:
         shown |= {"commits": f"{facts['commits']:,}", "digest": facts["digest"]}
-    out = _out()
-    out.print(_pairs(shown))
+    out = console()
+    out.print(pairs(shown))
     if facts["categories"]:
         out.print()
-        listing = _Listing(out, {"CATEGORY": "left", "STREAMS": "right", "EVENTS": "right"})
+        listing = Listing(out, {"CATEGORY": "left", "STREAMS": "right", "EVENTS": "right"})
         for category in facts["categories"]:
             listing.add(category["category"], f"{category['streams']:,}", f"{category['events']:,}")
         listing.end()
@@ -249,7 +232,7 @@ async def _ls(url: str, category: str | None, *, as_json: bool) -> None:
 async def _ls_json(streams: AsyncIterator[StreamInfo]) -> None:
     async for found in streams:
         stream = found.stream
-        _write(
+        write_line(
             json_line(
                 {
                     "category": stream.category,
@@ -263,12 +246,12 @@ async def _ls_json(streams: AsyncIterator[StreamInfo]) -> None:
 
 
 async def _ls_table(streams: AsyncIterator[StreamInfo]) -> None:
-    out = _out()
+    out = console()
     narrow = out.width < _NARROW
     columns = {"CATEGORY": "left", "VERSION": "right", "POSITION": "right", "RECORDED": "left", "ID": "left"}
     if narrow:
         del columns["POSITION"]
-    listing = _Listing(out, columns)
+    listing = Listing(out, columns)
     async for found in streams:
         places = [f"{found.version}"] if narrow else [f"{found.version}", f"{found.position}"]
         stream = found.stream
@@ -310,10 +293,10 @@ def cat(
     until: Until | None = None if until_version is None else AtVersion(until_version)
     if at is not None:
         until = Recorded(_moment(at)) if clock is Clock.recorded else Occurred(_moment(at))
-    _run(_cat(url, category, id, after=after, until=until, printer=_Printer(codec, as_json=as_json)))
+    _run(_cat(url, category, id, after=after, until=until, printer=Printer(_load_codec(codec), as_json=as_json)))
 
 
-async def _cat(url: str, category: str, name: str, *, after: int, until: Until | None, printer: _Printer) -> None:
+async def _cat(url: str, category: str, name: str, *, after: int, until: Until | None, printer: Printer) -> None:
     stream = StreamId(category, name)
     async with open_store(url, printer.codec, create=False) as store:
         if not (await store.tail(stream)).version:
@@ -342,11 +325,11 @@ def tail(
 
     JSON keys: those of cat.
     """
-    printer = _Printer(codec, as_json=as_json, with_stream=True)
+    printer = Printer(_load_codec(codec), as_json=as_json, with_stream=True)
     _run(_tail(url, after, follow=follow, categories=category or [], printer=printer))
 
 
-async def _tail(url: str, after: str | None, *, follow: bool, categories: list[str], printer: _Printer) -> None:
+async def _tail(url: str, after: str | None, *, follow: bool, categories: list[str], printer: Printer) -> None:
     _check_categories(categories)
     start = None if after is None else _place(after)
     async with open_store(url, printer.codec, create=False) as store:
@@ -434,7 +417,7 @@ def _show_transfer(verb: str, file: Path, done: Transfer, *, seconds: float, as_
         "commits_per_second": round(rate),
     }
     if as_json:
-        _write(json_line(told))
+        write_line(json_line(told))
         return
     before = f", {done.already:,} of them before" if done.already else ""
     shown = {
@@ -443,7 +426,7 @@ def _show_transfer(verb: str, file: Path, done: Transfer, *, seconds: float, as_
         "log id": done.log_id,
         "digest": done.digest,
     }
-    _out().print(_pairs(shown))
+    console().print(pairs(shown))
 
 
 # Arguments
@@ -470,8 +453,10 @@ def _check_categories(names: Iterable[str]) -> None:
         StreamId(name, "any")
 
 
-def _load_codec(name: str) -> EventCodec:
+def _load_codec(name: str | None) -> EventCodec | None:
     """Import a codec as Python would from the current folder."""
+    if name is None:
+        return None
     module_name, _, attribute = name.partition(":")
     sys.path.insert(0, "")
     try:
@@ -486,94 +471,7 @@ def _load_codec(name: str) -> EventCodec:
     return cast("EventCodec", named)
 
 
-# Output
-
-
-def _out() -> Console:
-    is_terminal = sys.stdout.isatty()
-    return _Console(width=None if is_terminal else _PIPE_WIDTH, highlight=False, markup=False, emoji=False)
-
-
-def _write(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-
-
-def _pairs(shown: dict[str, str]) -> Table:
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="bold")
-    table.add_column(overflow="fold")
-    for name, value in shown.items():
-        table.add_row(name, Text(printable(value)))
-    return table
-
-
-class _Printer:
-    """Shows commits, as text or as JSON."""
-
-    def __init__(self, codec: str | None, *, as_json: bool, with_stream: bool = False) -> None:
-        self.codec = None if codec is None else _load_codec(codec)
-        self._as_json = as_json
-        self._with_stream = with_stream
-        self._out = _out()
-
-    def show(self, commit: Commit, *, after: int = 0) -> None:
-        """Show the events of a commit after a version."""
-        events = [event for event in commit.events if event.version > after]
-        if self._as_json:
-            self._show_json(events)
-            return
-        decoded = self.codec is not None
-        for indent, line in commit_text(commit, events, decoded=decoded, with_stream=self._with_stream):
-            self._out.print(Padding(line, (0, 0, 0, indent), expand=False))
-
-    def _show_json(self, events: Iterable[Event]) -> None:
-        for event in events:
-            _write(json_line(event_json(event, decoded=self.codec is not None)))
-
-
-class _Listing:
-    """A table that is printed page by page, so that it may be longer than memory."""
-
-    def __init__(self, out: Console, columns: dict[str, str]) -> None:
-        self._out = out
-        self._columns = columns
-        self._widths = [len(name) for name in columns]
-        self._rows: list[tuple[str, ...]] = []
-        self._began = False
-
-    def add(self, *row: str) -> None:
-        """Add a row of printable text."""
-        self._rows.append(row)
-        if len(self._rows) == _PAGE_ROWS:
-            self.end()
-
-    def end(self) -> None:
-        """Print what has not been printed; nothing at all when there was no row."""
-        if not self._rows:
-            return
-        self._widths = [
-            max(old, *map(len, cells)) for old, cells in zip(self._widths, zip(*self._rows, strict=True), strict=True)
-        ]
-        table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, show_header=not self._began)
-        for column, width in zip(self._columns.items(), self._widths, strict=True):
-            table.add_column(
-                self._cell(column, column[0], width), overflow="fold", no_wrap=not self._folds(column[0], width)
-            )
-        for row in self._rows:
-            table.add_row(*map(self._cell, self._columns.items(), row, self._widths))
-        self._out.print(table)
-        self._rows.clear()
-        self._began = True
-
-    def _cell(self, column: tuple[str, str], text: str, width: int) -> Text:
-        name, side = column
-        if self._folds(name, width):
-            return Text(text)
-        return Text(text.ljust(width) if side == "left" else text.rjust(width))
-
-    @staticmethod
-    def _folds(name: str, width: int) -> bool:
-        return name == "ID" or width > _FOLDED_WIDTH
+# Progress, and the end
 
 
 @contextmanager
