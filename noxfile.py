@@ -80,7 +80,7 @@ def docs(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def faults(session: nox.Session) -> None:
-    """Minutes of kills, full disks and load; each test prints its seed."""
+    """Minutes of kills and races; each test prints its seed."""
     install(session, "test")
     session.run("pytest", "-m", "slow", *session.posargs)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 import msgspec
 from context_service.events.v1 import events_pb2
 from eventstore import Codec, Decider, EventStore, NewCommit, StreamId
-from eventstore._events import new_commit_id, seal
+from eventstore._envelope import new_commit_id, seal
 from eventstore.v1 import envelope_pb2
 
 if TYPE_CHECKING:

@@ -40,6 +40,9 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("CONTEXT_STORE", "CONTEXT_LISTEN", "CONTEXT_LOG_LEVEL", "COLUMNS"):
         monkeypatch.delenv(name, raising=False)
+    # Made when the module was imported, in whatever surroundings that was.
+    monkeypatch.setattr(cli, "_out", cli._console())
+    monkeypatch.setattr(cli, "_err", cli._console(stderr=True))
 
 
 class Said:
@@ -225,8 +228,11 @@ class TestMistakes:
             ("log nosuch {store}", "context: story_id: there is no story 'nosuch'"),
             ("log 3.1x {store}", "context: story_id: there is no story '3.1x'"),
             ("show '' {store}", "context: story_id: expected a text that is not empty"),
-            ("show 3.12 --at yesterday {store}", "context: at: expected ISO 8601, for example .*; got 'yesterday'"),
-            ("show 3.12 --at '' {store}", "context: at: expected ISO 8601, for example .*; got ''"),
+            (
+                "show 3.12 --at yesterday {store}",
+                "context: timestamp: expected ISO 8601, for example .*; got 'yesterday'",
+            ),
+            ("show 3.12 --at '' {store}", "context: timestamp: expected ISO 8601, for example .*; got ''"),
             (
                 "show 3.12 --at 2020-01-01 --clock wall {store}",
                 "context: clock: expected one of recorded, occurred; got 'wall'",
@@ -234,7 +240,7 @@ class TestMistakes:
             ("show 3.12 --clock wall {store}", "context: clock: expected one of recorded, occurred; got 'wall'"),
             ("show 3.12 --role ceo {store}", "context: role: expected one of architect, .*; got 'ceo'"),
             ("show 3.12 --phase x {store}", "context: phase: expected one of DESIGN, .*; got 'x'"),
-            ("show 3.12 --subtask x {store}", "context: subtask: the story has none of this id: 'x'"),
+            ("show 3.12 --subtask x {store}", "context: subtask_id: the story has no subtask 'x'"),
             ("serve --log-level loud", "context: log-level: expected DEBUG, .*; got 'loud'"),
             ("serve --listen nonsense", "context: cannot listen on 'nonsense': expected HOST:PORT"),
             ("serve --listen 127.0.0.1", "context: cannot listen on '127.0.0.1': expected HOST:PORT"),

@@ -24,7 +24,7 @@ from eventstore import (
     UnknownPosition,
     Version,
 )
-from eventstore._events import parse
+from eventstore._envelope import parse
 from eventstore.memory import MemoryBackend, now_micros
 
 if TYPE_CHECKING:

@@ -24,6 +24,7 @@ from eventstore import (
     Metadata,
     NewCommit,
     Occurred,
+    Payload,
     RawCommit,
     Recorded,
     Snapshot,
@@ -178,6 +179,18 @@ class TestHandle:
         for number in range(1, 8):
             done = await handle(store, decider, "1", number)
             assert done.state == tuple(range(1, number + 1)) == (await fold(store, ACCOUNT, "1")).state
+
+    async def test_events_as_stored(self, backend: Backend) -> None:
+        """The events answered are what the codec makes of what was stored, the first time and every other."""
+
+        class Doubling(Codec):
+            def decode(self, stored: Payload) -> Sequence[Message]:
+                return [Int64Value(value=2 * message.value) for message in super().decode(stored)]  # type: ignore[attr-defined]
+
+        store = EventStore(backend, Doubling(Int64Value))
+        for _ in range(2):
+            done = await handle(store, ACCOUNT, "1", 7, command_id="request")
+            assert (done.events, done.state) == ((Int64Value(value=14),), (14,))
 
 
 class TestConflicts:

@@ -3,6 +3,7 @@
 from eventstore._backend import Backend
 from eventstore._codec import CannotDecode, Codec, EventCodec, Payload
 from eventstore._digest import Digest, digest_of
+from eventstore._envelope import MAX_ENVELOPE_BYTES, Metadata
 from eventstore._errors import (
     Conflict,
     CorruptCommit,
@@ -20,7 +21,7 @@ from eventstore._errors import (
     UnknownPosition,
     WrongLog,
 )
-from eventstore._events import MAX_ENVELOPE_BYTES, Commit, Event, Metadata
+from eventstore._events import Commit, Event
 from eventstore._handle import Decider, Handled, commit_id_of, fold, handle
 from eventstore._snapshots import Folded, MemorySnapshots, Snapshot, Snapshots, SnapshotStore
 from eventstore._store import BackendFactory, Bound, EventStore, Slice, open_store

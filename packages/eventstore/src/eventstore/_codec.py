@@ -38,7 +38,11 @@ class EventCodec(Protocol):
 
     @property
     def tag(self) -> str:
-        """Changes whenever the same bytes may decode to other messages; snapshots made under another tag are stale."""
+        """Names what old events become; snapshots made under another tag are stale.
+
+        It changes with a chain of steps, not with the messages themselves: when those change what a state means, the
+        ``format`` of its ``Snapshots`` says so.
+        """
 
     def encode(self, message: Message) -> Payload:
         """Return what to store. Raises InvalidInput for a message that is not registered or cannot be serialised."""

@@ -6,7 +6,7 @@ import hashlib
 import struct
 from typing import TYPE_CHECKING, Final
 
-from eventstore._events import parse
+from eventstore._envelope import parse
 from eventstore._values import Position
 
 if TYPE_CHECKING:

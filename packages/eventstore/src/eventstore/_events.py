@@ -1,38 +1,21 @@
-"""Commits and events as a reader gets them, and the envelope they are parsed from."""
+"""Commits and events as a reader gets them."""
 
 from __future__ import annotations
 
-import os
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import msgspec
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import Message
 
 from eventstore._codec import CannotDecode, EventCodec, Payload
-from eventstore._errors import CorruptCommit, InvalidInput, TooLarge, Undecodable
-from eventstore._values import COMMIT_ID_BYTES, NewCommit, Position, RawCommit, StreamId, Version, from_micros
+from eventstore._envelope import Metadata
+from eventstore._errors import Undecodable
+from eventstore._values import Position, RawCommit, StreamId, Version, from_micros
 from eventstore.v1 import envelope_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
-
-MAX_ENVELOPE_BYTES: Final = 1_048_064
-"""1 MiB less room for headers: what every backend can store, so that any log can move to any of them."""
-
-
-class Metadata(msgspec.Struct, frozen=True, kw_only=True):
-    """Who and what led to a commit. Empty text means unknown."""
-
-    actor: str = ""
-    correlation_id: str = ""
-    causation_id: str = ""
-    #: W3C Trace Context.
-    traceparent: str = ""
-    tracestate: str = ""
-
-
-NO_METADATA: Final = Metadata()
 
 
 class Commit(msgspec.Struct, frozen=True):
@@ -182,21 +165,6 @@ def decode(commit: Commit, stored: envelope_pb2.StoredEvent, version: int) -> Se
         ) from None
 
 
-def parse(raw: RawCommit) -> envelope_pb2.Envelope:
-    """Parse a stored commit's envelope.
-
-    Raises:
-        CorruptCommit: the bytes are no envelope.
-    """
-    try:
-        envelope = envelope_pb2.Envelope.FromString(raw.envelope)
-    except DecodeError as error:
-        raise CorruptCommit(raw.stream, raw.position, str(error)) from None
-    if len(envelope.commit_id) != COMMIT_ID_BYTES or not envelope.first_version or not envelope.events:
-        raise CorruptCommit(raw.stream, raw.position, "commit id, first version or events are missing")
-    return envelope
-
-
 def to_commit(raw: RawCommit, envelope: envelope_pb2.Envelope, codec: EventCodec) -> Commit:
     """Return a parsed commit as a reader gets it."""
     first, stored = envelope.first_version, envelope.events[:]
@@ -210,35 +178,4 @@ def to_commit(raw: RawCommit, envelope: envelope_pb2.Envelope, codec: EventCodec
         envelope,
         stored,
         codec,
-    )
-
-
-def new_commit_id() -> bytes:
-    """Return a commit id that nobody else will make."""
-    return os.urandom(COMMIT_ID_BYTES)
-
-
-def seal(stream: StreamId, expected: int, envelope: envelope_pb2.Envelope) -> NewCommit:
-    """Return a commit ready for a backend, its envelope completed for the version it expects.
-
-    Raises:
-        InvalidInput: no events, a commit id that is not 16 bytes, or text that UTF-8 cannot encode.
-        TooLarge: the envelope is over the limit of all backends.
-    """
-    count, commit_id = len(envelope.events), envelope.commit_id
-    if not count:
-        raise InvalidInput("events", "expected at least one event, got none")
-    if len(commit_id) != COMMIT_ID_BYTES:
-        raise InvalidInput("commit_id", f"expected {COMMIT_ID_BYTES} bytes, got {len(commit_id)}")
-    envelope.first_version = expected + 1
-    encoded = envelope.SerializeToString(deterministic=True)
-    if len(encoded) > MAX_ENVELOPE_BYTES:
-        raise TooLarge(len(encoded), MAX_ENVELOPE_BYTES)
-    return NewCommit(
-        stream,
-        Version(expected),
-        count,
-        commit_id,
-        encoded,
-        envelope.recorded_at if envelope.HasField("recorded_at") else None,
     )

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Final, Generic, TypeVar
 import msgspec
 from google.protobuf.message import Message
 
+from eventstore._envelope import NO_METADATA, Metadata, new_commit_id
 from eventstore._errors import Conflict, InvalidInput, StoreUnavailable
-from eventstore._events import NO_METADATA, Commit, Metadata, messages, new_commit_id
+from eventstore._events import Commit, messages
 from eventstore._snapshots import CommitIds, Folded, Snapshot, Snapshots
 from eventstore._store import Bound, EventStore, StreamReading
 from eventstore._values import NEVER, Position, StreamId, Token, Until, Version
@@ -25,6 +26,7 @@ E = TypeVar("E", bound=Message)
 
 _log = logging.getLogger("eventstore")
 
+# On one stream each round has a winner, so so many rivals at once are served; more want another stream.
 ROUNDS: Final = 50
 
 
@@ -106,6 +108,8 @@ class _Folding(Generic[C, S, E]):
         self._decider = decider
         self._stream = stream
         self._snapshots = decider.snapshots
+        #: The messages of the last commit that was folded.
+        self.last: list[Message] = []
         self._tag = f"{decider.snapshots.format}|{store.codec.tag}" if decider.snapshots else ""
 
     async def start(self, bound: Bound) -> Folded[S]:
@@ -141,7 +145,8 @@ class _Folding(Generic[C, S, E]):
             self._store, self._stream, base.version, bound, position=base.position, occurred=base.occurred
         )
         async for commit in reading:
-            for message in messages(commit):
+            self.last = messages(commit)
+            for message in self.last:
                 state = evolve(state, message)  # type: ignore[arg-type]  # the codec's messages are the decider's
             ids += CommitIds.entry(commit.commit_id, commit.first_version)
             if every and reading.version // every > mark // every:
@@ -217,7 +222,7 @@ async def handle(
     metadata: Metadata = NO_METADATA,
     occurred_at: datetime | None = None,
 ) -> Handled[S]:
-    """Carry out a command: read the state, decide, append the events. This is the only place that retries a conflict.
+    """Carry out a command: read the state, decide, append the events. Only here is a conflict decided again.
 
     Args:
         store: where the stream is.
@@ -261,7 +266,8 @@ async def handle(
             lost = conflict
             continue
         # Read back what was stored: the codec may make something else of it than what was decided.
-        return _handled(await folding.run(now, Bound(version=appended.version)), events, repeated=False)
+        done = await folding.run(now, Bound(version=appended.version))
+        return _handled(done, tuple(folding.last), repeated=False)
     raise lost
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 import msgspec
 
 from eventstore._errors import InvalidInput
-from eventstore._values import Position, StreamId, Version
+from eventstore._values import Position, StreamId, Token, Version
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -105,6 +105,11 @@ class Folded(msgspec.Struct, Generic[S], frozen=True):
     #: The latest occurred time so far, in microseconds since the epoch.
     occurred: int
     commit_ids: CommitIds
+
+    @property
+    def token(self) -> Token:
+        """The position as a wait token."""
+        return Token(self.log_id, self.position)
 
 
 class Snapshots(Generic[S]):

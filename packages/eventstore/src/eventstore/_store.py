@@ -9,18 +9,9 @@ from urllib.parse import urlsplit
 import msgspec
 
 from eventstore._codec import Codec, EventCodec
+from eventstore._envelope import NO_METADATA, Metadata, compose, parse, seal
 from eventstore._errors import Conflict, InvalidInput, WrongLog
-from eventstore._events import (
-    NO_METADATA,
-    Commit,
-    Event,
-    Metadata,
-    latest_occurred,
-    new_commit_id,
-    parse,
-    seal,
-    to_commit,
-)
+from eventstore._events import Commit, Event, latest_occurred, to_commit
 from eventstore._values import (
     ANY,
     EXISTS,
@@ -42,7 +33,6 @@ from eventstore._values import (
     checked_number,
     to_micros,
 )
-from eventstore.v1 import envelope_pb2
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Sequence
@@ -52,6 +42,7 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from eventstore._backend import Backend
+    from eventstore.v1 import envelope_pb2
 
 # An append under ANY or EXISTS loses a round to each rival that gets in first. As many rivals on one stream at once are
 # a design that wants another stream, so the bound is there to end a livelock, not to be met.
@@ -128,31 +119,10 @@ class EventStore:
             TooLarge: the commit is over the limit; nothing was stored.
             StoreUnavailable: whether it was stored is unknown; append again with the same commit id.
         """
-        envelope = envelope_pb2.Envelope(commit_id=new_commit_id() if commit_id is None else commit_id)
-        self._fill(envelope, events, metadata, occurred_at)
+        envelope = compose(self.codec, events, commit_id=commit_id, metadata=metadata, occurred_at=occurred_at)
         if isinstance(expected, str):
             return await self._append_anywhere(stream, envelope, expected, commit_id)
         return await self.backend.append(seal(stream, checked_number(expected, "expected"), envelope))
-
-    def _fill(
-        self,
-        envelope: envelope_pb2.Envelope,
-        events: Sequence[Message],
-        metadata: Metadata,
-        occurred_at: datetime | None,
-    ) -> None:
-        occurred = None if occurred_at is None else to_micros(occurred_at, "occurred_at")
-        for message in events:
-            stored = envelope.events.add()
-            stored.type, stored.schema, stored.payload = self.codec.encode(message)
-            if occurred is not None:
-                stored.occurred_at = occurred
-        if metadata is not NO_METADATA:
-            for field in metadata.__struct_fields__:
-                try:
-                    setattr(envelope.metadata, field, getattr(metadata, field))
-                except (TypeError, ValueError):
-                    raise InvalidInput(f"metadata.{field}", "expected text that UTF-8 can encode") from None
 
     async def _append_anywhere(
         self, stream: StreamId, envelope: envelope_pb2.Envelope, expected: str, commit_id: bytes | None

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Final, Literal, NewType, TypeAlias
+from typing import Final, Literal, NewType, TypeAlias
 
 import msgspec
 
 from eventstore._errors import InvalidInput
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 Version = NewType("Version", int)
 """How many events a stream holds; 0 is a stream that does not exist."""
@@ -240,6 +237,3 @@ class Moment(msgspec.Struct, frozen=True):
     #: True when a commit recorded later stands behind it. Until then one may still come in at or before the time: from
     #: a writer that has read its clock, or from another log.
     final: bool
-
-
-RawCommits: TypeAlias = "Sequence[RawCommit]"

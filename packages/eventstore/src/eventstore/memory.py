@@ -9,8 +9,8 @@ import uuid
 from bisect import bisect_right
 from typing import TYPE_CHECKING, Final, Self
 
+from eventstore._envelope import parse
 from eventstore._errors import Conflict, InvalidInput, StoreClosed, UnknownPosition
-from eventstore._events import parse
 from eventstore._values import (
     Appended,
     Moment,

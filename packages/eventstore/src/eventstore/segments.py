@@ -21,8 +21,8 @@ import msgspec
 from google.protobuf.message import DecodeError
 
 from eventstore._digest import Digest, advance
+from eventstore._envelope import MAX_ENVELOPE_BYTES, parse
 from eventstore._errors import Conflict, CorruptCommit, InvalidInput, SegmentError, UnknownPosition
-from eventstore._events import MAX_ENVELOPE_BYTES, parse
 from eventstore._values import NewCommit, Position, RawCommit, StreamId, Version, to_micros
 from eventstore.v1 import segment_pb2
 

@@ -17,6 +17,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import msgspec
 
+from eventstore._envelope import parse
 from eventstore._errors import (
     Conflict,
     CorruptCommit,
@@ -26,7 +27,6 @@ from eventstore._errors import (
     StoreNotFound,
     UnknownPosition,
 )
-from eventstore._events import parse
 from eventstore._snapshots import Snapshot
 from eventstore._sqlite_file import claim, connect, translate
 from eventstore._values import (

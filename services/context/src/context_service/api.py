@@ -8,25 +8,19 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
 import grpc
-from eventstore import Conflict, EventStoreError, InvalidInput, Metadata, StoreFull, StoreUnavailable, Token
+from eventstore import Conflict, EventStoreError, InvalidInput, Metadata, StoreFull, StoreUnavailable
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from context_service.commands import Fault, Refused, UpdateStory, Violation, parse_changes
-from context_service.stories import bound_at
+from context_service.contexts import checked_moment, checked_role, context_of, refused
 from context_service.story import content_hash
-from context_service.text import count_tokens, render
-from context_service.times import parse_moment
 from context_service.v1 import context_pb2 as pb
 from context_service.v1 import context_pb2_grpc
-from context_service.words import PHASES, ROLES, phase_named, role_named
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from eventstore import Folded
-
     from context_service.stories import Stories
-    from context_service.story import Story
 
 _log = logging.getLogger("context_service")
 
@@ -75,19 +69,19 @@ def answered(
     return answering
 
 
-async def _refuse(context: grpc.aio.ServicerContext[Any, Any], refused: Refused) -> NoReturn:
-    faults = {violation.fault for violation in refused.violations}
+async def _refuse(context: grpc.aio.ServicerContext[Any, Any], error: Refused) -> NoReturn:
+    faults = {violation.fault for violation in error.violations}
     code = next(_CODES[fault] for fault in Fault if fault in faults)
-    status = status_pb2.Status(code=getattr(code_pb2, code.name), message=str(refused))
+    status = status_pb2.Status(code=getattr(code_pb2, code.name), message=str(error))
     status.details.add().Pack(
         error_details_pb2.BadRequest(
             field_violations=[
                 error_details_pb2.BadRequest.FieldViolation(field=v.field, description=v.description)
-                for v in refused.violations
+                for v in error.violations
             ]
         )
     )
-    await context.abort(code, str(refused), (("grpc-status-details-bin", status.SerializeToString()),))
+    await context.abort(code, str(error), (("grpc-status-details-bin", status.SerializeToString()),))
 
 
 class ContextService(context_pb2_grpc.ContextServiceServicer):
@@ -103,8 +97,8 @@ class ContextService(context_pb2_grpc.ContextServiceServicer):
     ) -> pb.UpdateContextResponse:
         """Record changes of a story, all of them or none."""
         changes, warnings = parse_changes(request.changes)
-        occurred_at = _moment("timestamp", request.timestamp) if request.timestamp else None
-        actor = _role(request.role) if request.role else ""
+        occurred_at = checked_moment("timestamp", request.timestamp) if request.timestamp else None
+        actor = checked_role(request.role) if request.role else ""
         command = UpdateStory(request.story_id, changes, actor, occurred_at or self._now())
         done = await self._stories.update(
             command,
@@ -122,68 +116,45 @@ class ContextService(context_pb2_grpc.ContextServiceServicer):
         self, request: pb.GetContextRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.GetContextResponse:
         """Answer with a story as of now."""
-        return _context(request, await self._stories.ask(request.story_id))
+        return await _context(self._stories, request)
 
     @answered
     async def GetContextAtTime(  # noqa: N802 (the interface's name)
         self, request: pb.GetContextAtTimeRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.GetContextResponse:
         """Answer with a story as it was at a moment."""
-        until = bound_at(_moment("timestamp", request.timestamp), request.clock)
-        return _context(request, await self._stories.ask(request.story_id, until))
+        return await _context(self._stories, request)
 
 
-def _context(
-    request: pb.GetContextRequest | pb.GetContextAtTimeRequest, folded: Folded[Story]
+async def _context(
+    stories: Stories, request: pb.GetContextRequest | pb.GetContextAtTimeRequest
 ) -> pb.GetContextResponse:
-    story = folded.state
-    phase = _phase(request.phase) if request.phase else story.phase
-    if request.subtask_id and request.subtask_id not in story.subtasks:
-        raise _refused(Fault.NOT_FOUND, "subtask_id", f"the story has no subtask {request.subtask_id!r}")
     if request.token_budget < 0:
-        raise _refused(Fault.INVALID, "token_budget", f"expected 0 or more, got {request.token_budget}")
-    blocks = render(request.story_id, story, role=_role(request.role), phase=phase, subtask_id=request.subtask_id)
-    text = blocks.joined()
-    return pb.GetContextResponse(
-        context=text,
-        token_count=count_tokens(text),
-        version=str(folded.version),
-        blocks=pb.PromptBlocks(system=blocks.system, context=blocks.context, tools=blocks.tools),
-        position=str(Token(folded.log_id, folded.position)),
-        hash=content_hash(story),
+        raise refused(Fault.INVALID, "token_budget", f"expected 0 or more, got {request.token_budget}")
+    found = await context_of(
+        stories,
+        request.story_id,
+        role=request.role,
+        phase=request.phase,
+        subtask_id=request.subtask_id,
+        timestamp=request.timestamp if isinstance(request, pb.GetContextAtTimeRequest) else None,
+        clock=request.clock if isinstance(request, pb.GetContextAtTimeRequest) else "",
     )
-
-
-def _refused(fault: Fault, field: str, description: str) -> Refused:
-    return Refused([Violation(fault, field, description)])
-
-
-def _role(text: str) -> str:
-    role = role_named(text)
-    if role is None:
-        raise _refused(Fault.INVALID, "role", f"expected one of {', '.join(ROLES)}; got {text!r}")
-    return role
-
-
-def _phase(text: str) -> str:
-    phase = phase_named(text)
-    if phase is None:
-        raise _refused(Fault.INVALID, "phase", f"expected one of {', '.join(PHASES)}; got {text!r}")
-    return phase
-
-
-def _moment(field: str, text: str) -> datetime:
-    try:
-        return parse_moment(text)
-    except ValueError as error:
-        raise _refused(Fault.INVALID, field, str(error)) from None
+    return pb.GetContextResponse(
+        context=found.text,
+        token_count=found.tokens,
+        version=str(found.version),
+        blocks=pb.PromptBlocks(system=found.blocks.system, context=found.blocks.context, tools=found.blocks.tools),
+        position=str(found.token),
+        hash=found.hash,
+    )
 
 
 def _expected(request: pb.UpdateContextRequest) -> int | None:
     if not request.HasField("expected_version"):
         return None
     if request.expected_version < 0:
-        raise _refused(Fault.INVALID, "expected_version", f"expected 0 or more, got {request.expected_version}")
+        raise refused(Fault.INVALID, "expected_version", f"expected 0 or more, got {request.expected_version}")
     return request.expected_version
 
 

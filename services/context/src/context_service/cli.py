@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import typer
-from eventstore import EventStoreError, InvalidInput, Token
+from eventstore import EventStoreError, InvalidInput
 from google.protobuf.json_format import MessageToDict
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -22,17 +22,16 @@ from rich.text import Text
 
 from context_service.app import CannotListen, serving, stop_signals, without_secrets
 from context_service.commands import Refused
+from context_service.contexts import context_of
 from context_service.peps import ImportFault, import_peps
-from context_service.stories import bound_at, open_stories
-from context_service.story import CATEGORY, content_hash
-from context_service.text import count_tokens, render
-from context_service.times import EPOCH, parse_moment
-from context_service.words import PHASES, ROLES, phase_named, role_named
+from context_service.stories import open_stories
+from context_service.story import CATEGORY
+from context_service.words import PHASES, ROLES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
 
-    from eventstore import Event, Until
+    from eventstore import Event
 
 app = typer.Typer(
     help="The context of stories for AI agents: what is known and decided, now and at any moment of the past.",
@@ -196,43 +195,30 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show a story's context, now or at a moment of the past."""
-    known_role = role_named(role)
-    known_phase = None if phase is None else phase_named(phase)
-    if known_role is None:
-        raise InvalidInput("role", f"expected one of {', '.join(ROLES)}; got {role!r}")
-    if phase is not None and known_phase is None:
-        raise InvalidInput("phase", f"expected one of {', '.join(PHASES)}; got {phase!r}")
-    try:
-        bound = bound_at(EPOCH if at is None else parse_moment(at), clock)
-    except ValueError as error:
-        raise InvalidInput("at", str(error)) from None
-    _run(_show(store, story, None if at is None else bound, known_role, known_phase, subtask, as_json=as_json))
+    _run(_show(store, story, at, clock, role, phase or "", subtask, as_json=as_json))
 
 
 async def _show(
-    store: str, story_id: str, until: Until | None, role: str, phase: str | None, subtask: str, *, as_json: bool
+    store: str, story_id: str, at: str | None, clock: str, role: str, phase: str, subtask: str, *, as_json: bool
 ) -> None:
     async with open_stories(store, create=False, keep_snapshots=False) as stories:
-        folded = await stories.ask(story_id, until)
-    state = folded.state
-    if subtask and subtask not in state.subtasks:
-        raise InvalidInput("subtask", f"the story has none of this id: {subtask!r}")
-    text = render(story_id, state, role=role, phase=phase or state.phase, subtask_id=subtask).joined()
-    token = Token(folded.log_id, folded.position)
+        found = await context_of(
+            stories, story_id, role=role, phase=phase, subtask_id=subtask, timestamp=at, clock=clock
+        )
     if as_json:
         _print_json(
             {
                 "story_id": story_id,
-                "version": folded.version,
-                "position": str(token),
-                "hash": content_hash(state),
-                "token_count": count_tokens(text),
-                "context": text,
+                "version": found.version,
+                "position": str(found.token),
+                "hash": found.hash,
+                "token_count": found.tokens,
+                "context": found.text,
             }
         )
         return
-    _out.print(_safe(text))
-    _err.print(f"version {folded.version}, position {token}", style="dim")
+    _out.print(_safe(found.text))
+    _err.print(f"version {found.version}, position {found.token}", style="dim")
 
 
 @app.command("log")

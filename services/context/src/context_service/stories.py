@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from eventstore import EventStore, Folded, SnapshotStore, Until
     from google.protobuf.message import Message
 
-CLOCKS: Final = ("recorded", "occurred")
+CLOCKS: Final[dict[str, type[Recorded | Occurred]]] = {"recorded": Recorded, "occurred": Occurred}
 
 codec: Final = Codec(events_pb2)
 """What the events of the service's log mean; for ``eventstore cat --codec context_service.stories:codec``."""
@@ -105,18 +105,16 @@ class Stories:
         )
 
 
-def bound_at(moment: datetime, clock: str) -> Until:
-    """Return the bound of a moment on one of the two clocks.
+def clock_named(text: str) -> type[Recorded | Occurred]:
+    """Return the kind of bound that moments on a clock are.
 
     Raises:
         Refused: there is no such clock.
     """
-    match clock.strip().lower():
-        case "" | "recorded":
-            return Recorded(moment)
-        case "occurred":
-            return Occurred(moment)
-    raise Refused([Violation(Fault.INVALID, "clock", f"expected one of {', '.join(CLOCKS)}; got {clock!r}")])
+    kind = CLOCKS.get(text.strip().lower() or "recorded")
+    if kind is None:
+        raise Refused([Violation(Fault.INVALID, "clock", f"expected one of {', '.join(CLOCKS)}; got {text!r}")])
+    return kind
 
 
 def _check_story_id(story_id: str) -> None:

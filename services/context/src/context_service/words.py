@@ -12,7 +12,6 @@ ROLES: Final = ("architect", "developer", "devops", "qa", "data")
 _PHASE_SPELLINGS: Final = {**{phase.lower(): phase for phase in PHASES}, "docs": "DOC"}
 _ROLE_SPELLINGS: Final = {**{role: role for role in ROLES}, "dev": "developer"}
 
-STORY_STATUSES: Final = ("DRAFT", "ACTIVE", "IN_PROGRESS", "DONE")
 PLAN_STATUSES: Final = ("DRAFT", "APPROVED")
 
 SUBTASK_STATUSES: Final = (
@@ -41,8 +40,6 @@ DECISION_STEPS: Final = {
     "DEPRECATED": frozenset[str](),
     "DELETED": frozenset[str](),
 }
-
-LINK_KINDS: Final = ("DEPENDS_ON", "GOVERNS", "SUPERSEDES", "RELATES_TO", "BLOCKS", "AFFECTS")
 
 
 def phase_named(text: str) -> str | None:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from eventstore._envelope import MAX_ENVELOPE_BYTES
 from eventstore._errors import Conflict, StoreClosed
-from eventstore._events import MAX_ENVELOPE_BYTES
 from eventstore._values import Appended, Position, StreamId, StreamInfo, Tail, Version
 from eventstore.testing._contract import Contract, case
 from eventstore.testing._scene import Scene, commit, flat, next_commit, next_progress

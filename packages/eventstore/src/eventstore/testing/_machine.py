@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from eventstore._codec import Codec
+from eventstore._envelope import seal
 from eventstore._errors import Conflict
-from eventstore._events import Commit, Event, seal
 from eventstore._store import EventStore
 from eventstore._values import (
     ANY,
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from eventstore._backend import Backend
+    from eventstore._events import Commit, Event
 
 _IDS: Final = st.sampled_from(["1", "a.b", " "])
 _COUNTS: Final = st.integers(1, 3)

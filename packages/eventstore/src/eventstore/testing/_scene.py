@@ -8,7 +8,7 @@ import uuid
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
-from eventstore._events import new_commit_id, seal
+from eventstore._envelope import new_commit_id, seal
 from eventstore._values import Appended, NewCommit, Position, Progress, RawCommit, StreamId, Version
 from eventstore.v1 import envelope_pb2
 
