@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol, Self
 
+from eventstore._values import BEGINNING
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
     from types import TracebackType
@@ -63,8 +65,12 @@ class Backend(Protocol):
     async def tail(self, stream: StreamId) -> Tail:
         """Return where the stream ends."""
 
-    def read(self, stream: StreamId, *, after: Version) -> AsyncIterator[Sequence[RawCommit]]:
-        """Yield the stream's commits that hold an event after a version, in order, in chunks of bounded size."""
+    def read(self, stream: StreamId, *, after: Version, position: Position = BEGINNING) -> AsyncIterator[Sequence[RawCommit]]:
+        """Yield the stream's commits that hold an event after a version, in order, in chunks of bounded size.
+
+        ``position`` is where the commit that made that version stands, when the caller knows: it saves a backend that
+        finds commits by position the search.
+        """
 
     def log(self, *, after: Position) -> AsyncIterator[Sequence[RawCommit]]:
         """Yield the log's commits after a position up to the head of this moment or later, in chunks; then stop."""

@@ -188,11 +188,6 @@ def parse(raw: RawCommit) -> envelope_pb2.Envelope:
     return envelope
 
 
-def recorded_micros(raw: RawCommit, envelope: envelope_pb2.Envelope) -> int:
-    """Return when a commit was recorded: by the log it came from, where it came from one."""
-    return envelope.recorded_at if envelope.HasField("recorded_at") else raw.recorded_at
-
-
 def to_commit(raw: RawCommit, envelope: envelope_pb2.Envelope, codec: EventCodec) -> Commit:
     """Return a parsed commit as a reader gets it."""
     first = envelope.first_version
@@ -203,7 +198,7 @@ def to_commit(raw: RawCommit, envelope: envelope_pb2.Envelope, codec: EventCodec
         Version(first),
         Version(first + len(stored) - 1),
         envelope.commit_id,
-        recorded_micros(raw, envelope),
+        raw.recorded_at,
         stored,
         envelope.metadata,
         codec,

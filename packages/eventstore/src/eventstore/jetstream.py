@@ -15,7 +15,7 @@ import ssl
 import urllib.request
 import uuid
 from collections import OrderedDict
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 from urllib.parse import parse_qsl, urlsplit
@@ -35,11 +35,12 @@ from eventstore._errors import (
     StoreUnavailable,
     UnknownPosition,
 )
-from eventstore._events import parse, recorded_micros
+from eventstore._events import parse
 from eventstore._nats_batches import Frame, header_value, receive_in_batches, status_of
 from eventstore._nats_names import stream_of, subject_of
 from eventstore._nats_wire import NoAnswer, Refused, Wire, connect
 from eventstore._values import (
+    BEGINNING,
     Appended,
     Moment,
     NewCommit,
@@ -54,7 +55,7 @@ from eventstore._values import (
 from eventstore.memory import now_micros
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
     from types import TracebackType
 
     from nats.aio.client import Client
@@ -71,6 +72,8 @@ _MESSAGE_NOT_FOUND: Final = 10037
 _NOT_ENABLED: Final = frozenset({10039, 10076})
 
 _GUARD: Final = "Nats-Expected-Last-Subject-Sequence"
+# Only on commits that come from another log: when that one recorded them, in microseconds since the epoch.
+_RECORDED_AT: Final = "Recorded-At"
 _LOG_ID: Final = "eventstore.log_id"
 _FORMAT: Final = "eventstore.format"
 
@@ -85,7 +88,6 @@ _KNOWN_STREAMS: Final = 65_536
 # By so much the clocks of the servers that may become leader are allowed to differ.
 _SKEW_MICROS: Final = 1_000_000
 _MIN_PAYLOAD: Final = 1024 * 1024
-_START: Final = Position(0)
 
 
 class _Known(NamedTuple):
@@ -295,6 +297,7 @@ class JetStreamBackend:
         self, wire: Wire, commit: NewCommit, before: asyncio.Future[None] | None, turn: asyncio.Future[None]
     ) -> Appended:
         subject = subject_of(self._prefix, commit.stream)
+        headers = {} if commit.recorded_at is None else {_RECORDED_AT: str(commit.recorded_at)}
         for attempt in range(1_000_000):
             if attempt:
                 # The guard makes it safe to send the same bytes again: they are stored once.
@@ -309,7 +312,7 @@ class JetStreamBackend:
                     subject,
                     commit.envelope,
                     timeout=_PUBLISH_SECONDS,
-                    headers={_GUARD: str(guard)},
+                    headers={_GUARD: str(guard), **headers},
                     sent=lambda: _settle(turn),
                 )
             except NoAnswer:
@@ -350,15 +353,16 @@ class JetStreamBackend:
 
     async def _commit_after(self, commit: NewCommit, sequence: int) -> Appended | None:
         """Return where a commit stands when it is the one stored after its expected version."""
-        async for chunk in self._read(commit.stream, sequence + 1):
-            for raw in chunk:
-                envelope = parse(raw)
-                if envelope.first_version > commit.expected + 1:
-                    return None
-                if envelope.first_version == commit.expected + 1:
-                    version = Version(commit.expected + len(envelope.events))
-                    same = envelope.commit_id == commit.commit_id
-                    return Appended(self._log_id, version, raw.position) if same else None
+        async with aclosing(self._read(commit.stream, sequence + 1)) as chunks:
+            async for chunk in chunks:
+                for raw in chunk:
+                    envelope = parse(raw)
+                    if envelope.first_version > commit.expected + 1:
+                        return None
+                    if envelope.first_version == commit.expected + 1:
+                        version = Version(commit.expected + len(envelope.events))
+                        same = envelope.commit_id == commit.commit_id
+                        return Appended(self._log_id, version, raw.position) if same else None
         return None
 
     def _remember(self, stream: StreamId, version: int, sequence: int) -> None:
@@ -401,11 +405,12 @@ class JetStreamBackend:
             raise _translated(error) from None
         message = answer["message"]
         payload = base64.b64decode(message.get("data") or "")
-        return self._raw(message["subject"], message["seq"], _micros_of_text(message["time"]), payload)
+        header = base64.b64decode(message.get("hdrs") or "")
+        return self._raw(message["subject"], message["seq"], _micros_of_text(message["time"]), header, payload)
 
     async def read(
-        self, stream: StreamId, *, after: Version, position: Position = _START
-    ) -> AsyncIterator[Sequence[RawCommit]]:
+        self, stream: StreamId, *, after: Version, position: Position = BEGINNING
+    ) -> AsyncGenerator[Sequence[RawCommit], None]:
         self._now_open  # noqa: B018 (raises when it is closed)
         # A replica that answers may be behind what the leader has acknowledged.
         last = (await self._leader_tail(stream)).sequence if self._copies > 1 else 0
@@ -414,7 +419,7 @@ class JetStreamBackend:
             if wanted:
                 yield wanted
 
-    async def _read(self, stream: StreamId, sequence: int, last: int = 0) -> AsyncIterator[list[RawCommit]]:
+    async def _read(self, stream: StreamId, sequence: int, last: int = 0) -> AsyncGenerator[list[RawCommit], None]:
         """Yield a stream's commits from a sequence on, at least to the last one that is known to be there."""
         subject = subject_of(self._prefix, stream)
         more = True
@@ -441,34 +446,37 @@ class JetStreamBackend:
             header_value(header, b"Nats-Subject").decode(),
             int(header_value(header, b"Nats-Sequence")),
             _micros_of_text(header_value(header, b"Nats-Time-Stamp").decode()),
+            header,
             frame.payload,
         )
 
-    def _raw(self, subject: str, sequence: int, recorded_at: int, payload: bytes) -> RawCommit:
+    def _raw(self, subject: str, sequence: int, stored_at: int, header: bytes, payload: bytes) -> RawCommit:
         stream = stream_of(self._prefix, subject)
         if stream is None:
             raise CorruptCommit(subject, Position(sequence), "the subject names no stream")
-        return RawCommit(stream, Position(sequence), recorded_at, payload)
+        recorded_at = header_value(header, _RECORDED_AT.encode())
+        return RawCommit(stream, Position(sequence), int(recorded_at) if recorded_at else stored_at, payload)
 
     # ----------------------------------------------------------------------------------------------------- the log
 
-    async def log(self, *, after: Position) -> AsyncIterator[Sequence[RawCommit]]:
+    async def log(self, *, after: Position) -> AsyncGenerator[Sequence[RawCommit], None]:
         head = await self._reached(after)
         if after >= head:
             return
-        async for item in self._tailing(after):
-            if isinstance(item, Progress):
-                if item.caught_up and item.position >= head:
+        async with aclosing(self._tailing(after)) as items:
+            async for item in items:
+                if not isinstance(item, Progress):
+                    yield item
+                    if item[-1].position >= head:
+                        return
+                elif item.caught_up and item.position >= head:
                     return
-                continue
-            yield item
-            if item[-1].position >= head:
-                return
 
-    async def follow(self, *, after: Position) -> AsyncIterator[Sequence[RawCommit] | Progress]:
+    async def follow(self, *, after: Position) -> AsyncGenerator[Sequence[RawCommit] | Progress, None]:
         await self._reached(after)
-        async for item in self._tailing(after):
-            yield item
+        async with aclosing(self._tailing(after)) as items:
+            async for item in items:
+                yield item
 
     async def _reached(self, after: Position) -> Position:
         head = await self.head()
@@ -476,14 +484,14 @@ class JetStreamBackend:
             raise UnknownPosition(after, head)
         return head
 
-    async def _tailing(self, after: Position) -> AsyncIterator[Sequence[RawCommit] | Progress]:
+    async def _tailing(self, after: Position) -> AsyncGenerator[Sequence[RawCommit] | Progress, None]:
         """Yield what a delivery brings; when it is lost, begin another one after the last commit that was yielded."""
         position, attempt = after, 0
         while True:
             self._now_open  # noqa: B018 (raises when it is closed)
             try:
-                async with _Delivery(self, position) as delivery:
-                    async for item in delivery:
+                async with _Delivery(self, position) as delivery, aclosing(delivery.items()) as items:
+                    async for item in items:
                         position = item.position if isinstance(item, Progress) else item[-1].position
                         attempt = 0
                         yield item
@@ -502,11 +510,12 @@ class JetStreamBackend:
         # there on commit by commit.
         position = await self._last_recorded_until(recorded_at - _SKEW_MICROS)
         final = recorded_at + _SKEW_MICROS < now_micros()
-        async for chunk in self.log(after=position):
-            for raw in chunk:
-                if recorded_micros(raw, parse(raw)) > recorded_at:
-                    return Moment(position, final=final)
-                position = raw.position
+        async with aclosing(self.log(after=position)) as chunks:
+            async for chunk in chunks:
+                for raw in chunk:
+                    if raw.recorded_at > recorded_at:
+                        return Moment(position, final=final)
+                    position = raw.position
         return Moment(position, final=final)
 
     async def _last_recorded_until(self, recorded_at: int) -> Position:
@@ -515,7 +524,7 @@ class JetStreamBackend:
         while low < high:
             middle = (low + high + 1) // 2
             raw = await self._at_or_after(middle)
-            if raw is not None and recorded_micros(raw, parse(raw)) <= recorded_at:
+            if raw is not None and raw.recorded_at <= recorded_at:
                 low = raw.position
             else:
                 high = middle - 1
@@ -528,7 +537,7 @@ class JetStreamBackend:
         )
         return self._raw_of_direct(frames[0]) if frames else None
 
-    async def streams(self, category: str | None = None) -> AsyncIterator[Sequence[StreamInfo]]:
+    async def streams(self, category: str | None = None) -> AsyncGenerator[Sequence[StreamInfo], None]:
         found: list[StreamId] = []
         offset, total = 0, 1
         while offset < total:
@@ -549,7 +558,7 @@ class JetStreamBackend:
             return StreamInfo(stream, Version(0), Position(0), 0)
         envelope = parse(raw)
         version = Version(envelope.first_version + len(envelope.events) - 1)
-        return StreamInfo(stream, version, raw.position, recorded_micros(raw, envelope))
+        return StreamInfo(stream, version, raw.position, raw.recorded_at)
 
     # -------------------------------------------------------------------------------------------------- durability
 
@@ -639,14 +648,15 @@ class _Delivery:
             with suppress(Exception):
                 await self._client.close()
 
-    async def __aiter__(self) -> AsyncIterator[Sequence[RawCommit] | Progress]:
+    async def items(self) -> AsyncGenerator[Sequence[RawCommit] | Progress, None]:
+        """Yield what comes, until it is lost."""
         while True:
             try:
                 async with asyncio.timeout(_HEARTBEAT_SECONDS * 6):
                     frames = await self._frames.get()
             except TimeoutError:
-                self._backend._now_open  # noqa: B018, SLF001 (raises when it is closed)
                 raise _Lost from None
+            self._backend._now_open  # noqa: B018, SLF001 (raises when it is closed)
             commits: list[RawCommit] = []
             replies: list[bytes] = []
             pending = 1
@@ -675,7 +685,7 @@ class _Delivery:
         if number != self._delivered + 1:
             raise _Lost
         self._delivered = number
-        raw = self._backend._raw(frame.subject.decode(), sequence, time // 1_000, frame.payload)  # noqa: SLF001
+        raw = self._backend._raw(frame.subject.decode(), sequence, time // 1_000, frame.header, frame.payload)  # noqa: SLF001
         self._position = raw.position
         return raw, pending
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, Self
 from eventstore._errors import Conflict, InvalidInput, StoreClosed, UnknownPosition
 from eventstore._events import parse
 from eventstore._values import (
+    BEGINNING,
     Appended,
     Moment,
     NewCommit,
@@ -110,7 +111,7 @@ class MemoryBackend:
             return Tail(Version(0), Position(0))
         return Tail(Version(found.ends[-1]), found.commits[-1].position)
 
-    async def read(self, stream: StreamId, *, after: Version) -> AsyncIterator[Sequence[RawCommit]]:
+    async def read(self, stream: StreamId, *, after: Version, position: Position = BEGINNING) -> AsyncIterator[Sequence[RawCommit]]:
         self._check_open()
         found = self._streams.get(stream)
         if found is None:

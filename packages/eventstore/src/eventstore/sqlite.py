@@ -22,6 +22,7 @@ from eventstore._events import parse
 from eventstore._snapshots import Snapshot
 from eventstore._sqlite_file import claim, connect, translate
 from eventstore._values import (
+    BEGINNING,
     Appended,
     Moment,
     NewCommit,
@@ -318,7 +319,7 @@ class SqliteBackend:
         found = await self._query(functools.partial(_tail, stream))
         return Tail(*found) if found else Tail(Version(0), Position(0))
 
-    async def read(self, stream: StreamId, *, after: Version) -> AsyncIterator[Sequence[RawCommit]]:
+    async def read(self, stream: StreamId, *, after: Version, position: Position = BEGINNING) -> AsyncIterator[Sequence[RawCommit]]:
         ended: int = after
         while rows := await self._query(functools.partial(_read_rows, stream, ended)):
             yield [RawCommit(stream, position, at, envelope) for position, at, envelope, _ in rows]
