@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from eventstore.testing import BackendContract
+from eventstore.testing import BackendContract, StoreMachine
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
 
+from tests.eventstore import broken as faults
 from tests.eventstore.broken import BROKEN, DoesNothing, Sound, on_one_log
 
 if TYPE_CHECKING:
@@ -87,3 +90,56 @@ def test_no_case_hides_another() -> None:
     names = Counter(name for group in BackendContract.__mro__ for name in vars(group) if name.startswith("test_"))
     assert [name for name, count in names.items() if count > 1] == []
     assert sorted(names) == CASES
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        faults.LosesCommit,
+        faults.DoublesCommit,
+        faults.IgnoresGuard,
+        faults.GuardOneTooHigh,
+        faults.GuardInsideCommit,
+        faults.WrongActual,
+        faults.ForgetsIds,
+        faults.IgnoresIds,
+        faults.TimeFalls,
+        faults.ImportLosesTime,
+        faults.PositionAtOffByOne,
+        faults.PositionBefore,
+        faults.ReadSkipsMiddle,
+        faults.LogIncludesAfter,
+        faults.FollowFromHead,
+        faults.StreamsOfOld,
+        faults.TailStale,
+    ],
+)
+def test_machine_catches(broken: type[Sound]) -> None:
+    """The state machine finds a difference between a broken backend and memory."""
+    with pytest.raises(Exception):  # noqa: B017, PT011 (a broken backend may raise what it likes)
+        run_machine(broken)
+
+
+def test_machine_passes() -> None:
+    """It finds none between a sound one and memory."""
+    run_machine(Sound)
+
+
+def run_machine(kind: type[Sound]) -> None:
+    """Run the state machine on a backend, quickly, and each time alike."""
+
+    class Machine(StoreMachine):
+        loop_factory = ImpatientLoop
+        backend = staticmethod(on_one_log(kind))
+
+    quick = settings(
+        max_examples=100,
+        stateful_step_count=40,
+        deadline=None,
+        database=None,
+        derandomize=True,
+        phases=[Phase.generate],
+        print_blob=False,
+        suppress_health_check=list(HealthCheck),
+    )
+    run_state_machine_as_test(Machine, settings=quick)

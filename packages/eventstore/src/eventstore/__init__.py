@@ -2,6 +2,7 @@
 
 from eventstore._backend import Backend
 from eventstore._codec import CannotDecode, Codec, EventCodec, Payload
+from eventstore._digest import Digest, digest_of
 from eventstore._errors import (
     Conflict,
     CorruptCommit,
@@ -63,6 +64,7 @@ __all__ = [
     "Conflict",
     "CorruptCommit",
     "Decider",
+    "Digest",
     "Event",
     "EventCodec",
     "EventStore",
@@ -103,6 +105,7 @@ __all__ = [
     "Version",
     "WrongLog",
     "commit_id_of",
+    "digest_of",
     "fold",
     "handle",
     "open_store",
