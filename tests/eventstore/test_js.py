@@ -11,3 +11,4 @@ def js_backend(folder: Path):
 
 class TestJetStream(BackendContract):
     backend = staticmethod(js_backend)
+    times_fall = True
