@@ -45,7 +45,7 @@ async def append(path: Path, history: TextIO, seconds: float, chance: random.Ran
     """Append until the time is over, mostly where the stream is believed to be."""
     versions = dict.fromkeys(STREAMS, 0)
     async with EventStore(SqliteBackend(path, durability="normal"), CODEC) as store:
-        print("ready", flush=True)  # noqa: T201 (to the one who started this)
+        print("ready", flush=True)
         await asyncio.to_thread(sys.stdin.readline)
         end = time.monotonic() + seconds
         while time.monotonic() < end:

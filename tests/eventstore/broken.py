@@ -25,7 +25,7 @@ from eventstore import (
     Version,
 )
 from eventstore._events import parse
-from eventstore.memory import MemoryBackend
+from eventstore.memory import MemoryBackend, now_micros
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
@@ -92,14 +92,14 @@ class DoesNothing:
     async def append(self, commit: NewCommit) -> Appended:
         return Appended(self.log_id, Version(commit.expected + commit.count), Position(1))
 
-    async def tail(self, stream: StreamId) -> Tail:  # noqa: ARG002 (the protocol's name)
+    async def tail(self, stream: StreamId) -> Tail:
         return Tail(Version(0), Position(0))
 
-    async def read(self, stream: StreamId, *, after: Version) -> AsyncIterator[Sequence[RawCommit]]:  # noqa: ARG002
+    async def read(self, stream: StreamId, *, after: Version) -> AsyncIterator[Sequence[RawCommit]]:
         return
         yield
 
-    async def log(self, *, after: Position) -> AsyncIterator[Sequence[RawCommit]]:  # noqa: ARG002
+    async def log(self, *, after: Position) -> AsyncIterator[Sequence[RawCommit]]:
         return
         yield
 
@@ -111,10 +111,10 @@ class DoesNothing:
     async def head(self) -> Position:
         return Position(0)
 
-    async def position_at(self, recorded_at: int) -> Moment:  # noqa: ARG002
+    async def position_at(self, recorded_at: int) -> Moment:
         return Moment(Position(0), final=False)
 
-    async def streams(self, category: str | None = None) -> AsyncIterator[Sequence[StreamInfo]]:  # noqa: ARG002
+    async def streams(self, category: str | None = None) -> AsyncIterator[Sequence[StreamInfo]]:
         return
         yield
 
@@ -649,12 +649,12 @@ class AlwaysFinal(Sound):
         return Moment((await super().position_at(recorded_at)).position, final=True)
 
 
-class NeverFinal(Sound):
-    """What the end of the log's time leads to is never said to be final."""
+class FinalWhenPast(Sound):
+    """What the end of the log's time leads to is said to be final as soon as the clock has moved on."""
 
     async def position_at(self, recorded_at: int) -> Moment:
-        position = (await super().position_at(recorded_at)).position
-        return Moment(position, final=position < len(self._commits))
+        found = await super().position_at(recorded_at)
+        return Moment(found.position, final=found.final or recorded_at < now_micros())
 
 
 # Reading

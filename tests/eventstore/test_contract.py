@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.contract
 
 
-def memory_backend(folder: Path) -> MemoryBackend:  # noqa: ARG001 (a log in memory has no address)
+def memory_backend(folder: Path) -> MemoryBackend:
     return MemoryBackend()
 
 
@@ -42,7 +42,7 @@ class TestSqlite(BackendContract):
     backend = staticmethod(sqlite_backend)
 
 
-def memory_snapshots(folder: Path) -> AbstractAsyncContextManager[SnapshotStore]:  # noqa: ARG001 (as above)
+def memory_snapshots(folder: Path) -> AbstractAsyncContextManager[SnapshotStore]:
     return contextlib.nullcontext(MemorySnapshots())
 
 

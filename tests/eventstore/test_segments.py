@@ -269,7 +269,7 @@ async def test_export_ends_at_the_head_of_its_call(tmp_path: Path) -> None:
         await grow(store, 250)
         late: list[asyncio.Task[object]] = []
 
-        def write_more(step: str, done: int, total: int) -> None:  # noqa: ARG001 (the callback's arguments)
+        def write_more(step: str, done: int, total: int) -> None:
             events = [StringValue(value="late")]
             late.append(asyncio.create_task(store.append(ONE, events, expected="any")))
 

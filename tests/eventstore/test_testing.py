@@ -130,7 +130,7 @@ class FoldsIds(MemorySnapshots):
 class IgnoresBound(MemorySnapshots):
     """Gives the newest one, whatever the bound."""
 
-    async def load(self, stream: StreamId, *, log_id: str, tag: str, bound: Bound) -> Snapshot | None:  # noqa: ARG002
+    async def load(self, stream: StreamId, *, log_id: str, tag: str, bound: Bound) -> Snapshot | None:
         return await super().load(stream, log_id=log_id, tag=tag, bound=Bound())
 
 
@@ -215,7 +215,7 @@ CASES = sorted(name for name in dir(SnapshotContract) if name.startswith("test_"
 def fails(kind: Callable[[], SnapshotStore], name: str) -> bool:
     """Say whether a case fails on a store."""
 
-    def snapshots(folder: Path) -> AbstractAsyncContextManager[SnapshotStore]:  # noqa: ARG001 (kept in memory)
+    def snapshots(folder: Path) -> AbstractAsyncContextManager[SnapshotStore]:
         return contextlib.nullcontext(kind())
 
     class Judged(SnapshotContract):

@@ -79,7 +79,7 @@ async def content(path: Path) -> list[Stored]:
 async def race(folder: Path, seconds: float) -> None:
     """Run the writers and check everything."""
     seed = random.SystemRandom().getrandbits(32)
-    print(f"seed {seed}")  # noqa: T201 (to repeat a failure)
+    print(f"seed {seed}")
     histories = run_writers(folder, seconds, seed)
     stored = await content(folder / "log.db")
     assert faults(histories, stored) == []

@@ -118,11 +118,12 @@ class Codec:
 
     def decode(self, stored: Payload) -> Sequence[Message]:
         """Return the one message a stored event holds."""
-        cls = self._classes.get((stored.type, stored.schema))
+        type, schema, payload = stored
+        cls = self._classes.get((type, schema))
         if cls is None:
             raise CannotDecode("type and schema are not registered with the codec")
         try:
-            return (cls.FromString(stored.payload),)
+            return (cls.FromString(payload),)
         except DecodeError as error:
             raise CannotDecode(f"payload is not a {cls.DESCRIPTOR.full_name}: {error}") from None
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -15,6 +14,7 @@ from eventstore._values import COMMIT_ID_BYTES, NewCommit, Position, RawCommit, 
 from eventstore.v1 import envelope_pb2
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
 MAX_ENVELOPE_BYTES: Final = 1_048_064
@@ -47,8 +47,9 @@ class Commit(msgspec.Struct, frozen=True):
     commit_id: bytes
     #: Microseconds since the Unix epoch; ``recorded_at`` has it as a datetime.
     recorded_micros: int
-    _stored: Sequence[envelope_pb2.StoredEvent]
-    _metadata: envelope_pb2.Metadata
+    _envelope: envelope_pb2.Envelope
+    #: The envelope's events: a list is iterated in a third of the time that their container takes.
+    _stored: list[envelope_pb2.StoredEvent]
     _codec: EventCodec
 
     @property
@@ -59,7 +60,7 @@ class Commit(msgspec.Struct, frozen=True):
     @property
     def metadata(self) -> Metadata:
         """Who and what led to it."""
-        stored = self._metadata
+        stored = self._envelope.metadata
         return Metadata(
             actor=stored.actor,
             correlation_id=stored.correlation_id,
@@ -71,9 +72,10 @@ class Commit(msgspec.Struct, frozen=True):
     @property
     def events(self) -> tuple[Event, ...]:
         """The events in order. Never raises: an event that does not decode raises when its message is asked for."""
+        fans_out = self._codec.fans_out
         found: list[Event] = []
         for version, stored in enumerate(self._stored, self.first_version):
-            if self._codec.fans_out(stored.type, stored.schema):
+            if fans_out(stored.type, stored.schema):
                 found.extend(self._fan_out(version, stored))
             else:
                 found.append(Event(self, Version(version), 0, stored))
@@ -122,7 +124,8 @@ class Event(msgspec.Struct, frozen=True):
     @property
     def raw(self) -> Payload:
         """The stored type, schema and bytes. Always there."""
-        return payload_of(self._stored)
+        stored = self._stored
+        return Payload(stored.type, stored.schema, stored.payload)
 
     @property
     def message(self) -> Message:
@@ -135,12 +138,7 @@ class Event(msgspec.Struct, frozen=True):
 
     def decode(self) -> Sequence[Message]:
         """Return every message the stored event has become; ``message`` is the one at ``index``."""
-        return decode(self.commit._codec, self._stored, self.stream, self.version, self.position)  # noqa: SLF001 (one module)
-
-
-def payload_of(stored: envelope_pb2.StoredEvent) -> Payload:
-    """Return the codec's side of a stored event."""
-    return Payload(stored.type, stored.schema, stored.payload)
+        return decode(self.commit, self._stored, self.version)
 
 
 def occurred_micros(stored: envelope_pb2.StoredEvent, recorded_micros: int) -> int:
@@ -148,28 +146,39 @@ def occurred_micros(stored: envelope_pb2.StoredEvent, recorded_micros: int) -> i
     return stored.occurred_at if stored.HasField("occurred_at") else recorded_micros
 
 
-def latest_occurred(envelope: envelope_pb2.Envelope, recorded_micros: int, so_far: int) -> int:
+def latest_occurred(commit: Commit, so_far: int) -> int:
     """Return the latest time at which an event of a commit occurred, or the one so far when that is later."""
-    for stored in envelope.events:
-        at = occurred_micros(stored, recorded_micros)
+    for stored in commit._stored:  # noqa: SLF001 (one module)
+        at = occurred_micros(stored, commit.recorded_micros)
         if at > so_far:  # noqa: PLR1730 (half the time of max() in the hottest loop of all)
             so_far = at
     return so_far
 
 
-def decode(
-    codec: EventCodec, stored: envelope_pb2.StoredEvent, stream: StreamId, version: int, position: int
-) -> Sequence[Message]:
-    """Decode a stored event.
+def messages(commit: Commit) -> list[Message]:
+    """Decode all events of a commit.
+
+    Raises:
+        Undecodable: an event means nothing to the codec.
+    """
+    found: list[Message] = []
+    for version, stored in enumerate(commit._stored, commit.first_version):  # noqa: SLF001 (one module)
+        found += decode(commit, stored, version)
+    return found
+
+
+def decode(commit: Commit, stored: envelope_pb2.StoredEvent, version: int) -> Sequence[Message]:
+    """Decode a stored event of a commit.
 
     Raises:
         Undecodable: with the place of the event.
     """
+    type, schema = stored.type, stored.schema
     try:
-        return codec.decode(payload_of(stored))
+        return commit._codec.decode(Payload(type, schema, stored.payload))  # noqa: SLF001 (one module)
     except CannotDecode as error:
         raise Undecodable(
-            stream, version=version, position=position, type=stored.type, schema=stored.schema, reason=str(error)
+            commit.stream, version=version, position=commit.position, type=type, schema=schema, reason=str(error)
         ) from None
 
 
@@ -190,8 +199,7 @@ def parse(raw: RawCommit) -> envelope_pb2.Envelope:
 
 def to_commit(raw: RawCommit, envelope: envelope_pb2.Envelope, codec: EventCodec) -> Commit:
     """Return a parsed commit as a reader gets it."""
-    first = envelope.first_version
-    stored = envelope.events
+    first, stored = envelope.first_version, envelope.events[:]
     return Commit(
         raw.stream,
         raw.position,
@@ -199,8 +207,8 @@ def to_commit(raw: RawCommit, envelope: envelope_pb2.Envelope, codec: EventCodec
         Version(first + len(stored) - 1),
         envelope.commit_id,
         raw.recorded_at,
+        envelope,
         stored,
-        envelope.metadata,
         codec,
     )
 
@@ -217,10 +225,11 @@ def seal(stream: StreamId, expected: int, envelope: envelope_pb2.Envelope) -> Ne
         InvalidInput: no events, a commit id that is not 16 bytes, or text that UTF-8 cannot encode.
         TooLarge: the envelope is over the limit of all backends.
     """
-    if not envelope.events:
+    count, commit_id = len(envelope.events), envelope.commit_id
+    if not count:
         raise InvalidInput("events", "expected at least one event, got none")
-    if len(envelope.commit_id) != COMMIT_ID_BYTES:
-        raise InvalidInput("commit_id", f"expected {COMMIT_ID_BYTES} bytes, got {len(envelope.commit_id)}")
+    if len(commit_id) != COMMIT_ID_BYTES:
+        raise InvalidInput("commit_id", f"expected {COMMIT_ID_BYTES} bytes, got {len(commit_id)}")
     envelope.first_version = expected + 1
     encoded = envelope.SerializeToString(deterministic=True)
     if len(encoded) > MAX_ENVELOPE_BYTES:
@@ -228,8 +237,8 @@ def seal(stream: StreamId, expected: int, envelope: envelope_pb2.Envelope) -> Ne
     return NewCommit(
         stream,
         Version(expected),
-        len(envelope.events),
-        envelope.commit_id,
+        count,
+        commit_id,
         encoded,
         envelope.recorded_at if envelope.HasField("recorded_at") else None,
     )

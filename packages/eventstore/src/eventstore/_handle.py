@@ -10,10 +10,10 @@ import msgspec
 from google.protobuf.message import Message
 
 from eventstore._errors import Conflict, InvalidInput, StoreUnavailable
-from eventstore._events import NO_METADATA, Commit, Metadata, decode, new_commit_id
+from eventstore._events import NO_METADATA, Commit, Metadata, messages, new_commit_id
 from eventstore._snapshots import CommitIds, Folded, Snapshot, Snapshots
 from eventstore._store import Bound, EventStore, StreamReading
-from eventstore._values import Position, StreamId, Token, Until, Version
+from eventstore._values import NEVER, Position, StreamId, Token, Until, Version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -110,7 +110,7 @@ class _Folding(Generic[C, S, E]):
 
     async def start(self, bound: Bound) -> Folded[S]:
         """Return the newest state known within a bound."""
-        nothing = Folded(self._decider.initial, self._store.log_id, Version(0), Position(0), 0, CommitIds())
+        nothing = Folded(self._decider.initial, self._store.log_id, Version(0), Position(0), NEVER, CommitIds())
         if self._snapshots is None:
             return nothing
         live = self._snapshots.newest(self._store.log_id, self._tag, self._stream)
@@ -134,17 +134,16 @@ class _Folding(Generic[C, S, E]):
 
     async def run(self, base: Folded[S], bound: Bound) -> Folded[S]:
         """Fold what lies between a known state and a bound, leaving snapshots behind."""
-        evolve, codec, stream = self._decider.evolve, self._store.codec, self._stream
+        evolve = self._decider.evolve
         every = self._snapshots.every if self._snapshots else 0
         state, ids, mark = base.state, bytearray(base.commit_ids.entries), base.version
         reading = StreamReading(
-            self._store, stream, base.version, bound, position=base.position, occurred=base.occurred
+            self._store, self._stream, base.version, bound, position=base.position, occurred=base.occurred
         )
-        async for raw, envelope in reading:
-            for version, stored in enumerate(envelope.events, envelope.first_version):
-                for message in decode(codec, stored, stream, version, raw.position):
-                    state = evolve(state, message)  # type: ignore[arg-type]  # the codec's messages are the decider's
-            ids += CommitIds.entry(envelope.commit_id, envelope.first_version)
+        async for commit in reading:
+            for message in messages(commit):
+                state = evolve(state, message)  # type: ignore[arg-type]  # the codec's messages are the decider's
+            ids += CommitIds.entry(commit.commit_id, commit.first_version)
             if every and reading.version // every > mark // every:
                 mark = reading.version
                 await self._save(self._folded(state, reading, ids))

@@ -54,7 +54,11 @@ def claim(connection: sqlite3.Connection, path: Path, *, application_id: int, sc
         NotAStore: it is a database of somebody else's, or of a format this version does not know.
         StoreNotFound: it is empty and nothing is to be made.
     """
-    if not _claimed(connection, path, application_id):
+    # In one transaction: another process may be making the tables between one question and the next.
+    connection.execute("BEGIN")
+    claimed = _claimed(connection, path, application_id)
+    connection.execute("COMMIT")
+    if not claimed:
         if not create:
             raise StoreNotFound(f"{path}: the file is empty")
         connection.execute("BEGIN IMMEDIATE")

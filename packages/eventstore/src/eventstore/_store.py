@@ -24,6 +24,7 @@ from eventstore._events import (
 from eventstore._values import (
     ANY,
     EXISTS,
+    NEVER,
     Appended,
     AtPosition,
     AtVersion,
@@ -31,7 +32,6 @@ from eventstore._values import (
     Occurred,
     Position,
     Progress,
-    RawCommit,
     Recorded,
     StreamId,
     StreamInfo,
@@ -143,8 +143,10 @@ class EventStore:
     ) -> None:
         occurred = None if occurred_at is None else to_micros(occurred_at, "occurred_at")
         for message in events:
-            name, schema, payload = self.codec.encode(message)
-            envelope.events.add(type=name, schema=schema, payload=payload, occurred_at=occurred)
+            stored = envelope.events.add()
+            stored.type, stored.schema, stored.payload = self.codec.encode(message)
+            if occurred is not None:
+                stored.occurred_at = occurred
         if metadata is not NO_METADATA:
             for field in metadata.__struct_fields__:
                 try:
@@ -181,8 +183,8 @@ class EventStore:
         bound = await self.resolve(until)
         reading = StreamReading(self, stream, after, bound)
         events: list[Event] = []
-        async for raw, envelope in reading:
-            events.extend(to_commit(raw, envelope, self.codec).events)
+        async for commit in reading:
+            events.extend(commit.events)
         if after and not reading.position:
             # Nothing lies between the version and the bound, so what the stream looked like there is still unknown.
             reading = StreamReading(self, stream, 0, bound)
@@ -194,8 +196,8 @@ class EventStore:
 
     async def commits(self, stream: StreamId, *, after: int = 0, until: Until | None = None) -> AsyncIterator[Commit]:
         """Yield a stream's commits that hold an event after a version, up to a bound or its end."""
-        async for raw, envelope in StreamReading(self, stream, after, await self.resolve(until)):
-            yield to_commit(raw, envelope, self.codec)
+        async for commit in StreamReading(self, stream, after, await self.resolve(until)):
+            yield commit
 
     async def log(self, *, after: int | Token = 0, categories: Collection[str] = ()) -> AsyncIterator[Commit]:
         """Yield the log's commits after a position, in order, up to the head of this moment or later; then stop.
@@ -318,9 +320,9 @@ class StreamReading:
         bound: Bound,
         *,
         position: int = 0,
-        occurred: int = 0,
+        occurred: int = NEVER,
     ) -> None:
-        self._backend = store.backend
+        self._store = store
         self._stream = stream
         self._after = checked_number(after, "after")
         self._bound = bound
@@ -330,18 +332,17 @@ class StreamReading:
         #: True when no later append can change where it ended.
         self.final = bound.final
 
-    async def __aiter__(self) -> AsyncIterator[tuple[RawCommit, envelope_pb2.Envelope]]:
-        bound = self._bound
-        async for chunk in self._backend.read(self._stream, after=Version(self._after)):
+    async def __aiter__(self) -> AsyncIterator[Commit]:
+        bound, codec = self._bound, self._store.codec
+        async for chunk in self._store.backend.read(self._stream, after=Version(self._after)):
             for raw in chunk:
-                envelope = parse(raw)
-                version = envelope.first_version + len(envelope.events) - 1
-                occurred = latest_occurred(envelope, raw.recorded_at, self.occurred)
-                if not bound.admits(version=version, position=raw.position, occurred=occurred):
+                commit = to_commit(raw, parse(raw), codec)
+                occurred = latest_occurred(commit, self.occurred)
+                if not bound.admits(version=commit.version, position=commit.position, occurred=occurred):
                     self.final = True
                     return
-                self.version, self.position, self.occurred = Version(version), raw.position, occurred
-                yield raw, envelope
+                self.version, self.position, self.occurred = commit.version, commit.position, occurred
+                yield commit
 
 
 class BackendFactory(Protocol):
@@ -367,7 +368,10 @@ def open_store(url: str, codec: EventCodec | None = None, *, create: bool = True
     Raises:
         InvalidInput: no backend for the scheme, or the URL does not fit it.
     """
-    scheme = urlsplit(url).scheme
+    try:
+        scheme = urlsplit(url).scheme
+    except ValueError as error:
+        raise InvalidInput("url", f"expected a URL, got {url!r}: {error}") from None
     found = entry_points(group="eventstore.backends")
     if scheme not in found.names:
         known = ", ".join(sorted(f"{name}://" for name in found.names))

@@ -43,6 +43,8 @@ _CATEGORY = re.compile(r"[a-z][a-z0-9_]*")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 _MAX_NUMBER: Final = 2**63 - 1
+NEVER: Final = -(2**63)
+"""Before every time, in microseconds since the epoch."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -238,7 +240,8 @@ class Moment(msgspec.Struct, frozen=True):
     """Where a recorded time falls in the log: the last position recorded at or before it."""
 
     position: Position
-    #: False while later commits may still be recorded at or before the time.
+    #: True when a commit recorded later stands behind it. Until then one may still come in at or before the time: from
+    #: a writer that has read its clock, or from another log.
     final: bool
 
 

@@ -155,7 +155,7 @@ class MemoryBackend:
     async def position_at(self, recorded_at: int) -> Moment:
         self._check_open()
         position = bisect_right(self._commits, recorded_at, key=lambda raw: raw.recorded_at)
-        return Moment(Position(position), final=position < len(self._commits) or recorded_at < self._clock())
+        return Moment(Position(position), final=position < len(self._commits))
 
     async def streams(self, category: str | None = None) -> AsyncIterator[Sequence[StreamInfo]]:
         self._check_open()

@@ -67,6 +67,9 @@ def answered(
         except EventStoreError:
             _log.exception("the store cannot answer")
             await context.abort(grpc.StatusCode.DATA_LOSS, "the story's record cannot be read")
+        except Exception:  # noqa: BLE001 (whatever it is, it has been logged and is not for callers)
+            _log.exception("the service failed")
+            await context.abort(grpc.StatusCode.INTERNAL, "the service failed; its log says why")
         raise AssertionError("abort always raises")
 
     return answering

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import signal
+import socket
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 SERVICE: Final = context_pb2.DESCRIPTOR.services_by_name["ContextService"].full_name
 _GRACE_SECONDS: Final = 5.0
 _READINESS_SECONDS: Final = 1.0
+_MAX_PORT: Final = 65_535
 _SECRET_WORDS: Final = ("pass", "secret", "token", "cred", "key", "seed", "auth")
 
 
@@ -44,10 +46,12 @@ async def serving(stories: Stories, listen: str) -> AsyncIterator[str]:
     checks = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(checks, server)
     reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+    _check_free(listen)
     try:
         port = server.add_insecure_port(listen)
     except RuntimeError:
         raise CannotListen(f"cannot listen on {listen}: expected HOST:PORT, free and of this machine") from None
+    await _ask_store(stories, checks)
     await server.start()
     watching = asyncio.create_task(_watch_readiness(stories, checks))
     try:
@@ -58,17 +62,33 @@ async def serving(stories: Stories, listen: str) -> AsyncIterator[str]:
         await server.stop(_GRACE_SECONDS)
 
 
+def _check_free(listen: str) -> None:
+    """Find out why an address cannot be listened on, which gRPC only writes into its own log."""
+    host, _, port = listen.rpartition(":")
+    if not host or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > _MAX_PORT:
+        raise CannotListen(f"cannot listen on {listen!r}: expected HOST:PORT")
+    try:
+        family, *_, address = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)[0]
+        socket.create_server(address[:2], family=family).close()
+    except (OSError, UnicodeError) as error:
+        raise CannotListen(f"cannot listen on {listen}: {getattr(error, 'strerror', None) or error}") from None
+
+
 async def _watch_readiness(stories: Stories, checks: health.aio.HealthServicer) -> None:
-    """Let health say what the store says."""
     while True:
-        status = "SERVING"
-        try:
-            await stories.store.head()
-        except StoreUnavailable:
-            status = "NOT_SERVING"
-        for name in ("", SERVICE):
-            await checks.set(name, health_pb2.HealthCheckResponse.ServingStatus.Value(status))
         await asyncio.sleep(_READINESS_SECONDS)
+        await _ask_store(stories, checks)
+
+
+async def _ask_store(stories: Stories, checks: health.aio.HealthServicer) -> None:
+    """Let health say what the store says."""
+    status = "SERVING"
+    try:
+        await stories.store.head()
+    except StoreUnavailable:
+        status = "NOT_SERVING"
+    for name in ("", SERVICE):
+        await checks.set(name, health_pb2.HealthCheckResponse.ServingStatus.Value(status))
 
 
 async def until_stopped() -> None:

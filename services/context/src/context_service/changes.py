@@ -333,6 +333,8 @@ def _subtask_fields(change: Change, subtask: Subtask) -> dict[str, Any]:
         fields["role"] = role_named(payload.role) or payload.role
     if payload.priority is not None:
         _check_range(change, "priority", payload.priority, -(2**31), 2**31 - 1)
+    if payload.plan_id and (problem := id_problem(payload.plan_id)):
+        raise _refuse(Fault.INVALID, change, "payload.plan_id", problem)
     _check_ids(change, "dependencies", payload.dependencies)
     return fields
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,7 +26,7 @@ from context_service.peps import ImportFault, import_peps
 from context_service.stories import bound_at, open_stories
 from context_service.story import CATEGORY, content_hash
 from context_service.text import count_tokens, render
-from context_service.times import parse_moment
+from context_service.times import EPOCH, parse_moment
 from context_service.words import PHASES, ROLES, phase_named, role_named
 
 if TYPE_CHECKING:
@@ -47,22 +48,46 @@ StoreUrl = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON for programs instead of text for people.")]
 _BRIEF = 60
+_UNBOUNDED = 10_000
 _DEFAULT_STORE = "sqlite:///context.db"
-_out = Console(highlight=False, soft_wrap=True)
-_err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def _console(*, stderr: bool = False) -> Console:
+    """Return a console that prints text as it is, and in a pipe one line a row."""
+    stream = sys.stderr if stderr else sys.stdout
+    fixed = "COLUMNS" in os.environ or (stream is not None and stream.isatty())
+    return Console(
+        stderr=stderr,
+        highlight=False,
+        markup=False,
+        emoji=False,
+        soft_wrap=True,
+        width=None if fixed else _UNBOUNDED,
+    )
+
+
+_out = _console()
+_err = _console(stderr=True)
 
 
 def main() -> None:
     """Run the command; errors that a person can mend are one line, and the exit code is 1."""
+    if sys.stdout is None:  # the caller closed it
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 (for as long as the process)
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
     except (EventStoreError, Refused, ImportFault, CannotListen) as error:
-        _err.print(Text(f"context: {error}"))
+        _err.print(f"context: {error}")
         sys.exit(1)
-    except BrokenPipeError:
-        # The reader of the pipe has had enough. Python would complain again when it flushes at exit.
-        sys.stdout = open("/dev/null", "w")  # noqa: PTH123, SIM115
-        sys.exit(0)
+    except OSError as error:
+        # Python would complain again when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):  # the reader of the pipe has had enough
+            _err.print(f"context: cannot write: {error.strerror}")
+        sys.exit(1)
 
 
 def _run(work: Coroutine[Any, Any, None]) -> None:
@@ -175,13 +200,11 @@ def show(
         raise InvalidInput("role", f"expected one of {', '.join(ROLES)}; got {role!r}")
     if phase is not None and known_phase is None:
         raise InvalidInput("phase", f"expected one of {', '.join(PHASES)}; got {phase!r}")
-    until: Until | None = None
-    if at is not None:
-        try:
-            until = bound_at(parse_moment(at), clock)
-        except ValueError as error:
-            raise InvalidInput("at", str(error)) from None
-    _run(_show(store, story, until, known_role, known_phase, subtask, as_json=as_json))
+    try:
+        bound = bound_at(EPOCH if at is None else parse_moment(at), clock)
+    except ValueError as error:
+        raise InvalidInput("at", str(error)) from None
+    _run(_show(store, story, None if at is None else bound, known_role, known_phase, subtask, as_json=as_json))
 
 
 async def _show(

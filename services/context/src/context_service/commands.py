@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
@@ -121,6 +122,7 @@ PAYLOADS: Final[dict[str, type[msgspec.Struct]]] = {
 OPERATIONS: Final = ("CREATE", "UPDATE", "DELETE")
 # Identity is never taken from a payload.
 _IDENTITY_KEYS: Final = frozenset({"id", "story_id", "case_id"})
+_SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
 # For these the story says which one is meant.
 _NAMELESS: Final = frozenset({"CASE", "SUMMARY"})
 
@@ -205,6 +207,8 @@ def _parse_payload(
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         # The library writes where it is as $.title or $.tags[0].
         place, problem = _place(str(error))
+        if _SURROGATE.search(text):
+            problem += "; half of a surrogate pair is no text"
         raise Refused([_invalid(f"{field}.payload{place}", problem)]) from None
     attributes: dict[str, str] = {}
     for key, raw in found.items():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import shutil
 import sys
 import tempfile
 from contextlib import AsyncExitStack
@@ -90,8 +89,6 @@ def _data() -> AbstractContextManager[Path]:
 
 
 def _program() -> str:
-    """Return how this shell can call the command ``context``."""
-    if shutil.which("context"):
-        return "context"
+    """Return how this shell can call the command ``context``: by its path where it is not installed for good."""
     program = Path(sys.argv[0]).absolute()
-    return shlex.quote(str(program.relative_to(Path.cwd()) if program.is_relative_to(Path.cwd()) else program))
+    return shlex.quote(str(program.relative_to(Path.cwd()))) if program.is_relative_to(Path.cwd()) else "context"

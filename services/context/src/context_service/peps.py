@@ -12,10 +12,10 @@ import re
 import time
 from collections import Counter
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import msgspec
-from eventstore import Decider, Metadata, StreamId, commit_id_of, digest_of, handle
+from eventstore import MAX_ENVELOPE_BYTES, Decider, Metadata, StreamId, commit_id_of, digest_of, handle
 from google.protobuf.message import Message
 
 from context_service.changes import restated, timestamp
@@ -53,6 +53,9 @@ _NEAREST_STATUS: Final = {
     "replaced": "DEPRECATED",
 }
 _VERSION = re.compile(r"\d+\.\d+")
+# What an envelope adds to each event and around them all, amply.
+_EVENT_ROOM: Final = 96
+_COMMIT_ROOM: Final = 1_024
 
 
 class ImportFault(Exception):
@@ -79,7 +82,7 @@ class Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     """One change of one PEP."""
 
     ts: int
-    commit: str
+    commit: Annotated[str, msgspec.Meta(max_length=64)]
     pep: int
     kind: Literal["created", "changed"]
     fields: Headers
@@ -141,11 +144,15 @@ async def import_peps(
                 metadata=Metadata(actor=SOURCE, causation_id=step.commit),
                 occurred_at=step.occurred_at,
             )
-            report.written += 1
-            report.events_written += len(done.events)
+            if done.repeated:  # another import got in first
+                report.already_there += 1
+            else:
+                report.written += 1
+                report.events_written += len(done.events)
         progress(number, len(steps))
-    report.seconds = round(time.perf_counter() - started, 3)
-    report.changes_per_second = round(report.changes / report.seconds, 1)
+    seconds = time.perf_counter() - started
+    report.seconds = round(seconds, 3)
+    report.changes_per_second = round(report.changes / seconds, 1)
     report.head = str(await store.head())
     report.digest = (await digest_of(store)).hexdigest
     return report
@@ -163,16 +170,20 @@ def plan(path: Path) -> tuple[list[Step], Report]:
         ImportFault: a line is not what it must be.
     """
     lines = list(_lines(path))
+    if not lines:
+        raise ImportFault(f"{path}: holds no lines")
     homes = _homes(line for _, line in lines)
     decisions = {line.pep for _, line in lines}
     odd: Counter[str] = Counter()
     reader = _Reader(homes, odd)
     steps: list[Step] = []
-    for text, line in lines:
+    for number, (text, line) in enumerate(lines, 1):
         events = reader.read(line)
         if not events:
             odd["changes without effect"] += 1
             continue
+        if sum(event.ByteSize() + _EVENT_ROOM for event in events) > MAX_ENVELOPE_BYTES - _COMMIT_ROOM:
+            raise ImportFault(f"{path}, line {number}: is too large for one commit")
         command_id = f"{SOURCE}:{hashlib.sha256(text).hexdigest()}"
         at = datetime.fromtimestamp(line.ts, UTC)
         steps.append(Step(homes[line.pep], command_id, line.commit, at, events))
@@ -205,8 +216,6 @@ def _lines(path: Path) -> Iterator[tuple[bytes, Line]]:
                 yield text.strip(), line
     except OSError as error:
         raise ImportFault(f"{path}: {error.strerror}") from None
-    if not previous:
-        raise ImportFault(f"{path}: holds no lines")
 
 
 _END_OF_TIME: Final = 253_402_300_800  # year 10000

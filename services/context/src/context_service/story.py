@@ -169,7 +169,7 @@ def _created(story: Story, event: pb.ContextCreatedEvent) -> Story:
         constraints=dict(event.constraints),
         tags=tuple(event.tags),
         created_by=event.created_by,
-        created_at=iso(event.created_at),
+        created_at=iso(event, "created_at"),
         attributes=dict(event.attributes),
     )
 
@@ -190,7 +190,7 @@ def _placed(story: Story, event: pb.StoryPlacedInEpicEvent) -> Story:
 
 
 def _transitioned(story: Story, event: pb.PhaseTransitionedEvent) -> Story:
-    transition = Transition(event.from_phase, event.to_phase, event.rationale, iso(event.at))
+    transition = Transition(event.from_phase, event.to_phase, event.rationale, iso(event, "at"))
     return msgspec.structs.replace(story, phase=event.to_phase, transitions=(*story.transitions, transition))
 
 
@@ -202,7 +202,7 @@ def _plan_added(story: Story, event: pb.PlanVersionAddedEvent) -> Story:
         "DRAFT",
         event.author,
         event.rationale,
-        iso(event.created_at),
+        iso(event, "created_at"),
         "",
         "",
         dict(event.attributes),
@@ -216,7 +216,13 @@ def _plan_changed(story: Story, event: pb.PlanVersionChangedEvent) -> Story:
 
 def _plan_approved(story: Story, event: pb.PlanApprovedEvent) -> Story:
     return _changed(
-        story, "plans", event.plan_id, None, status="APPROVED", approved_by=event.approved_by, approved_at=iso(event.at)
+        story,
+        "plans",
+        event.plan_id,
+        None,
+        status="APPROVED",
+        approved_by=event.approved_by,
+        approved_at=iso(event, "at"),
     )
 
 
@@ -257,7 +263,7 @@ def _subtask_removed(story: Story, event: pb.SubtaskRemovedEvent) -> Story:
 
 
 def _dispatched(story: Story, event: pb.TaskDispatchedEvent) -> Story:
-    dispatch = Dispatch(event.subtask_id, event.agent_id, event.role, iso(event.at))
+    dispatch = Dispatch(event.subtask_id, event.agent_id, event.role, iso(event, "at"))
     return msgspec.structs.replace(story, dispatches=(*story.dispatches, dispatch))
 
 
@@ -271,7 +277,7 @@ def _decision_added(story: Story, event: pb.DecisionAddedEvent) -> Story:
         event.status_text,
         event.kind,
         event.decided_by,
-        iso(event.decided_at),
+        iso(event, "decided_at"),
         tuple(event.alternatives),
         dict(event.attributes),
     )
@@ -281,7 +287,7 @@ def _decision_added(story: Story, event: pb.DecisionAddedEvent) -> Story:
 def _decision_changed(story: Story, event: pb.DecisionChangedEvent) -> Story:
     changed = _present(event, "title", "rationale", "kind", "decided_by")
     if event.HasField("decided_at"):
-        changed["decided_at"] = iso(event.decided_at)
+        changed["decided_at"] = iso(event, "decided_at")
     if event.HasField("alternatives"):
         changed["alternatives"] = tuple(event.alternatives.values)
     story = _changed(story, "decisions", event.decision_id, event, **changed)
@@ -332,7 +338,7 @@ def _milestone_reached(story: Story, event: pb.MilestoneReachedEvent) -> Story:
         event.event_type,
         event.description,
         event.actor,
-        iso(event.at),
+        iso(event, "at"),
         dict(event.attributes),
     )
     return _added(story, "milestones", milestone)
@@ -343,7 +349,7 @@ def _milestone_removed(story: Story, event: pb.MilestoneRemovedEvent) -> Story:
 
 
 def _summarised(story: Story, event: pb.SummaryRecordedEvent) -> Story:
-    summary = Summary(event.role, event.text, iso(event.at), dict(event.attributes))
+    summary = Summary(event.role, event.text, iso(event, "at"), dict(event.attributes))
     return msgspec.structs.replace(story, summaries=story.summaries.set(event.role, summary))
 
 
@@ -380,9 +386,10 @@ def link_of(event: pb.DecisionLinkedEvent | pb.DecisionUnlinkedEvent) -> Link:
     return Link(event.source_id, _LINK_KIND[event.kind], event.target_id)
 
 
-def iso(moment: Timestamp) -> str:
-    """Return a protobuf time as ISO 8601 in UTC; empty for one that was not set."""
-    return moment.ToJsonString() if moment.ByteSize() else ""
+def iso(event: Message, field: str) -> str:
+    """Return a time of an event as ISO 8601 in UTC; empty for one that was not set."""
+    moment: Timestamp = getattr(event, field)
+    return moment.ToJsonString() if event.HasField(field) else ""
 
 
 def _present(event: Message, *fields: str) -> dict[str, Any]:

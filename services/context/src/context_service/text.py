@@ -77,7 +77,7 @@ def _header(story_id: str, story: Story) -> str:
         facts.append(f"epic {_line(story.epic_id)}")
     if story.tags:
         facts.append("tags " + ", ".join(_line(tag) for tag in story.tags))
-    lines = [f"## Story {_line(story_id)}: {_line(story.title)}", "", "; ".join(facts) + "."]
+    lines = [_titled(f"## Story {_line(story_id)}", story.title, between=": "), "", "; ".join(facts) + "."]
     if story.description:
         lines += ["", _quote(story.description)]
     return "\n".join(lines)
@@ -145,7 +145,7 @@ def _decision_line(decision: Decision) -> str:
     status = decision.status + (f" ({_line(text)})" if text and text.upper() != decision.status else "")
     by = f", by {_line(decision.decided_by)}" if decision.decided_by else ""
     kind = f", {_line(decision.kind)}" if decision.kind else ""
-    return f"- {_line(decision.id)} [{status}] {_line(decision.title)}{kind}{by}"
+    return _titled(f"- {_line(decision.id)} [{status}]", decision.title) + kind + by
 
 
 def _subtasks(story: Story) -> str:
@@ -165,7 +165,7 @@ def _subtask_line(subtask: Subtask) -> str:
         facts.append(f"priority {subtask.priority}")
     if subtask.assignee:
         facts.append(f"assigned to {_line(subtask.assignee)}")
-    return f"- {_line(subtask.id)} [{', '.join(facts)}] {_line(subtask.title)}"
+    return _titled(f"- {_line(subtask.id)} [{', '.join(facts)}]", subtask.title)
 
 
 def _milestones(story: Story) -> str:
@@ -192,6 +192,11 @@ def _listing(heading: str, lines: Iterable[str]) -> str:
 
 def _in_order(things: Iterable[T]) -> list[T]:
     return sorted(things, key=lambda thing: thing.order)
+
+
+def _titled(start: str, title: str, *, between: str = " ") -> str:
+    title = _line(title)
+    return start + between + title if title else start
 
 
 def _line(text: str) -> str:

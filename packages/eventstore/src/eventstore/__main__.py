@@ -1,0 +1,5 @@
+"""``python -m eventstore`` is the command ``eventstore``."""
+
+from eventstore.cli import main
+
+main()
