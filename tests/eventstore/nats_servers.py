@@ -41,7 +41,9 @@ def free_ports(count: int) -> list[int]:
 class NatsServer:
     """One server: its configuration, its process, its ports."""
 
-    def __init__(self, folder: Path, name: str = "one", *, jetstream: str = "", more: str = "", program: str = "") -> None:
+    def __init__(
+        self, folder: Path, name: str = "one", *, jetstream: str = "", more: str = "", program: str = ""
+    ) -> None:
         self.name = name
         self.port, self.monitoring_port = free_ports(2)
         self._folder = folder / name
@@ -67,7 +69,9 @@ class NatsServer:
     def start(self) -> None:
         """Start the process; ``wait`` says when it can be used."""
         config = self._folder / "server.conf"
-        jetstream = f'jetstream {{ store_dir: "{self._folder}/data", {self._jetstream} }}' if self._jetstream != "off" else ""
+        jetstream = (
+            f'jetstream {{ store_dir: "{self._folder}/data", {self._jetstream} }}' if self._jetstream != "off" else ""
+        )
         config.write_text(
             f'server_name: {self.name}\nhost: 127.0.0.1\nport: {self.port}\nhttp: "127.0.0.1:{self.monitoring_port}"\n'
             f"{jetstream}\n{self._more}\n"

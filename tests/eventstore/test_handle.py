@@ -38,13 +38,14 @@ from eventstore import (
     handle,
 )
 from eventstore._snapshots import CommitIds
+from eventstore._values import BEGINNING
 from eventstore.memory import MemoryBackend
 from google.protobuf.wrappers_pb2 import Int64Value, StringValue
 from hypothesis import given
 from hypothesis import strategies as st
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
     from eventstore import SnapshotStore, Until
     from google.protobuf.message import Message
@@ -116,7 +117,9 @@ class Backend(MemoryBackend):
             [*_, raw] = [raw async for chunk in other.backend.read(stream, after=Version(0)) for raw in chunk]
         return NewCommit(stream, (await self.tail(stream)).version, 1, b"", raw.envelope)
 
-    async def read(self, stream: StreamId, *, after: Version) -> AsyncIterator[Sequence[RawCommit]]:
+    async def read(
+        self, stream: StreamId, *, after: Version, position: Position = BEGINNING
+    ) -> AsyncGenerator[Sequence[RawCommit], None]:
         async for chunk in super().read(stream, after=after):
             for raw in chunk:
                 self.read_commits += 1

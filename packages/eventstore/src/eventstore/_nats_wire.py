@@ -16,7 +16,7 @@ from eventstore._errors import EventStoreError, StoreUnavailable
 from eventstore._nats_batches import Frame, receive_in_batches, status_of
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Callable, Mapping
 
 _log = logging.getLogger("eventstore")
 
@@ -36,7 +36,7 @@ class Refused(EventStoreError):
         self.err_code = err_code
 
 
-async def connect(servers: list[str], options: Mapping[str, Any], *, timeout: float, reconnect: bool) -> Client:
+async def connect(servers: list[str], options: Mapping[str, Any], *, seconds: float, reconnect: bool) -> Client:
     """Return a connected client.
 
     Raises:
@@ -52,14 +52,14 @@ async def connect(servers: list[str], options: Mapping[str, Any], *, timeout: fl
 
     given = {"max_reconnect_attempts": -1, "reconnect_time_wait": 0.2, "error_cb": note, **options}
     try:
-        async with asyncio.timeout(timeout):
+        async with asyncio.timeout(seconds):
             await client.connect(servers, allow_reconnect=reconnect, **given)
     except (nats.errors.Error, OSError, TimeoutError) as error:
         with suppress(Exception):
             await client.close()
         if any(isinstance(e, nats.errors.AuthorizationError) for e in (error, *refusals)):
             raise StoreUnavailable(f"{where}: the server does not accept these credentials") from None
-        raise StoreUnavailable(f"{where}: no server answers within {timeout:g} s") from None
+        raise StoreUnavailable(f"{where}: no server answers within {seconds:g} s") from None
     refusals.clear()
     return client
 
@@ -117,7 +117,7 @@ class Wire:
         subject: str,
         payload: bytes = b"",
         *,
-        timeout: float,
+        seconds: float,
         headers: dict[str, str] | None = None,
         sent: Callable[[], None] = lambda: None,
     ) -> Frame:
@@ -130,17 +130,17 @@ class Wire:
         key = await self.send(subject, payload, lambda frame: answer.done() or answer.set_result(frame), headers)
         sent()
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(seconds):
                 frame = await answer
         except TimeoutError:
-            raise NoAnswer(f"no answer within {timeout:g} s") from None
+            raise NoAnswer(f"no answer within {seconds:g} s") from None
         finally:
             self.forget(key)
         if frame.header and status_of(frame.header) == NO_RESPONDERS:
             raise NoAnswer("nobody is there to answer: JetStream is off, or the stream has no leader")
         return frame
 
-    async def gather(self, subject: str, payload: bytes, *, timeout: float) -> tuple[list[Frame], Frame]:
+    async def gather(self, subject: str, payload: bytes, *, seconds: float) -> tuple[list[Frame], Frame]:
         """Return the answers to a request, and the status message that ended them.
 
         Raises:
@@ -157,14 +157,14 @@ class Wire:
 
         key = await self.send(subject, payload, take)
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(seconds):
                 return frames, await ended
         except TimeoutError:
-            raise NoAnswer(f"no answer within {timeout:g} s") from None
+            raise NoAnswer(f"no answer within {seconds:g} s") from None
         finally:
             self.forget(key)
 
-    async def api(self, verb: str, body: object = None, *, timeout: float) -> dict[str, Any]:
+    async def api(self, verb: str, body: object = None, *, seconds: float) -> dict[str, Any]:
         """Return what JetStream's interface answers.
 
         Raises:
@@ -172,10 +172,8 @@ class Wire:
             NoAnswer: it does not answer.
         """
         payload = b"" if body is None else msgspec.json.encode(body)
-        frame = await self.request(f"$JS.API.{verb}", payload, timeout=timeout)
+        frame = await self.request(f"$JS.API.{verb}", payload, seconds=seconds)
         answer: dict[str, Any] = msgspec.json.decode(frame.payload)
         if error := answer.get("error"):
             raise Refused(verb, error.get("code", 0), error.get("err_code", 0))
         return answer
-
-

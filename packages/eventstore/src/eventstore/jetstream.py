@@ -55,7 +55,7 @@ from eventstore._values import (
 from eventstore.memory import now_micros
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Mapping, Sequence
     from types import TracebackType
 
     from nats.aio.client import Client
@@ -172,7 +172,7 @@ class JetStreamBackend:
         return self
 
     async def _connect(self, *, reconnect: bool) -> Client:
-        return await connect(self._servers, self._options, timeout=self._start_seconds, reconnect=reconnect)
+        return await connect(self._servers, self._options, seconds=self._start_seconds, reconnect=reconnect)
 
     def _check_server(self, client: Client) -> None:
         version = client.connected_server_version
@@ -184,7 +184,7 @@ class JetStreamBackend:
 
     async def _find_or_make(self, wire: Wire) -> dict[str, Any]:
         try:
-            return await self._reconciled(wire, await wire.api(f"STREAM.INFO.{self._name}", timeout=_API_SECONDS))
+            return await self._reconciled(wire, await wire.api(f"STREAM.INFO.{self._name}", seconds=_API_SECONDS))
         except Refused as error:
             if error.err_code != _STREAM_NOT_FOUND:
                 raise
@@ -197,12 +197,12 @@ class JetStreamBackend:
             "metadata": {_LOG_ID: uuid.uuid4().hex, _FORMAT: "1"},
         }
         try:
-            return await wire.api(f"STREAM.CREATE.{self._name}", config, timeout=self._start_seconds)
+            return await wire.api(f"STREAM.CREATE.{self._name}", config, seconds=self._start_seconds)
         except Refused as error:
             if error.err_code != _STREAM_EXISTS:
                 raise
         # Somebody else was first.
-        return await self._reconciled(wire, await wire.api(f"STREAM.INFO.{self._name}", timeout=_API_SECONDS))
+        return await self._reconciled(wire, await wire.api(f"STREAM.INFO.{self._name}", seconds=_API_SECONDS))
 
     @property
     def _declared(self) -> dict[str, Any]:
@@ -240,7 +240,7 @@ class JetStreamBackend:
         if not different:
             return info
         changed = {**config, **{key: declared[key] for key in different}}
-        return await wire.api(f"STREAM.UPDATE.{self._name}", changed, timeout=self._start_seconds)
+        return await wire.api(f"STREAM.UPDATE.{self._name}", changed, seconds=self._start_seconds)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -262,7 +262,7 @@ class JetStreamBackend:
 
     async def _api(self, verb: str, body: object = None) -> dict[str, Any]:
         try:
-            return await self._now_open.api(verb, body, timeout=_API_SECONDS)
+            return await self._now_open.api(verb, body, seconds=_API_SECONDS)
         except Refused as error:
             raise _translated(error) from None
 
@@ -311,7 +311,7 @@ class JetStreamBackend:
                 answer = await wire.request(
                     subject,
                     commit.envelope,
-                    timeout=_PUBLISH_SECONDS,
+                    seconds=_PUBLISH_SECONDS,
                     headers={_GUARD: str(guard), **headers},
                     sent=lambda: _settle(turn),
                 )
@@ -383,9 +383,7 @@ class JetStreamBackend:
         """Return where a stream ends, from a server that cannot be behind."""
         subject = subject_of(self._prefix, stream)
         if self._copies == 1:
-            frame = await self._now_open.request(
-                f"$JS.API.DIRECT.GET.{self._name}.{subject}", timeout=_API_SECONDS
-            )
+            frame = await self._now_open.request(f"$JS.API.DIRECT.GET.{self._name}.{subject}", seconds=_API_SECONDS)
             raw = None if status_of(frame.header) else self._raw_of_direct(frame)
         else:
             raw = await self._leader_get({"last_by_subj": subject})
@@ -398,7 +396,7 @@ class JetStreamBackend:
 
     async def _leader_get(self, body: dict[str, Any]) -> RawCommit | None:
         try:
-            answer = await self._now_open.api(f"STREAM.MSG.GET.{self._name}", body, timeout=_API_SECONDS)
+            answer = await self._now_open.api(f"STREAM.MSG.GET.{self._name}", body, seconds=_API_SECONDS)
         except Refused as error:
             if error.err_code == _MESSAGE_NOT_FOUND:
                 return None
@@ -426,7 +424,7 @@ class JetStreamBackend:
         while more:
             body = {"seq": sequence, "batch": _BATCH, "max_bytes": _BATCH_BYTES, "next_by_subj": subject}
             frames, end = await self._now_open.gather(
-                f"$JS.API.DIRECT.GET.{self._name}", msgspec.json.encode(body), timeout=_API_SECONDS
+                f"$JS.API.DIRECT.GET.{self._name}", msgspec.json.encode(body), seconds=_API_SECONDS
             )
             more = status_of(end.header) == _END_OF_BATCH and header_value(end.header, b"Nats-Num-Pending") != b"0"
             if frames:
@@ -509,14 +507,14 @@ class JetStreamBackend:
         # Times may fall by the skew between leaders, so that only what is older by more is found by bisection; from
         # there on commit by commit.
         position = await self._last_recorded_until(recorded_at - _SKEW_MICROS)
-        final = recorded_at + _SKEW_MICROS < now_micros()
         async with aclosing(self.log(after=position)) as chunks:
             async for chunk in chunks:
                 for raw in chunk:
                     if raw.recorded_at > recorded_at:
-                        return Moment(position, final=final)
+                        # The one found may be ahead of others by the skew.
+                        return Moment(position, final=recorded_at + _SKEW_MICROS < now_micros())
                     position = raw.position
-        return Moment(position, final=final)
+        return Moment(position, final=False)
 
     async def _last_recorded_until(self, recorded_at: int) -> Position:
         state = (await self._api(f"STREAM.INFO.{self._name}"))["state"]
@@ -533,7 +531,7 @@ class JetStreamBackend:
     async def _at_or_after(self, sequence: int) -> RawCommit | None:
         body = {"seq": sequence, "batch": 1, "next_by_subj": f"{self._prefix}.*.*"}
         frames, _ = await self._now_open.gather(
-            f"$JS.API.DIRECT.GET.{self._name}", msgspec.json.encode(body), timeout=_API_SECONDS
+            f"$JS.API.DIRECT.GET.{self._name}", msgspec.json.encode(body), seconds=_API_SECONDS
         )
         return self._raw_of_direct(frames[0]) if frames else None
 
