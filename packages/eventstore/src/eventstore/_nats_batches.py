@@ -65,6 +65,8 @@ class BatchParser(Parser):
             line, rest = bytes(self.buf[:end]), self.buf[end:]
             self.buf = bytearray()
             await super().parse(line)
+            if self.nc.is_reconnecting:
+                return  # the rest is the old connection's
             self.buf = rest
 
     def _take(self) -> list[Frame]:
@@ -104,8 +106,12 @@ async def receive_in_batches(
         client._ps = BatchParser(client, sink)  # noqa: SLF001 (pinned by a test)
         subscription = await client.subscribe(subject)
     else:
-        subscription = await client.subscribe(subject, cb=lambda message: sink([_frame_of(message)]))
-        subscription.pending_msgs_limit = subscription.pending_bytes_limit = 0
+
+        async def take(message: Msg) -> None:
+            await sink([_frame_of(message)])
+
+        # Without limits, over which nats-py would drop messages: what the server sends ahead is bounded.
+        subscription = await client.subscribe(subject, cb=take, pending_msgs_limit=0, pending_bytes_limit=0)
     return subscription.unsubscribe
 
 

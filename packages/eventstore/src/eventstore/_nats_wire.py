@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 _log = logging.getLogger("eventstore")
 
 NO_RESPONDERS: Final = 503
+# Of a JetStream error: no leader at this moment, servers that shut down.
+UNAVAILABLE: Final = 503
+NOT_ENABLED: Final = frozenset({10039, 10076})
 
 
 class NoAnswer(StoreUnavailable):
@@ -59,9 +62,17 @@ async def connect(servers: list[str], options: Mapping[str, Any], *, seconds: fl
             await client.close()
         if any(isinstance(e, nats.errors.AuthorizationError) for e in (error, *refusals)):
             raise StoreUnavailable(f"{where}: the server does not accept these credentials") from None
-        raise StoreUnavailable(f"{where}: no server answers within {seconds:g} s") from None
+        reason = type(refusals[-1] if refusals else error).__name__
+        raise StoreUnavailable(f"{where}: no server answers within {seconds:g} s ({reason})") from None
     refusals.clear()
     return client
+
+
+def _answered(frame: Frame) -> Frame:
+    """Return an answer that is one."""
+    if status_of(frame.header) == NO_RESPONDERS:
+        raise NoAnswer("nobody is there to answer: JetStream is off, or the stream has no leader")
+    return frame
 
 
 class Wire:
@@ -127,38 +138,41 @@ class Wire:
             NoAnswer: none came in time, or nobody is there to give one.
         """
         answer: asyncio.Future[Frame] = asyncio.get_running_loop().create_future()
-        key = await self.send(subject, payload, lambda frame: answer.done() or answer.set_result(frame), headers)
+
+        def take(frame: Frame) -> None:
+            if not answer.done():
+                answer.set_result(frame)
+
+        key = await self.send(subject, payload, take, headers)
         sent()
         try:
             async with asyncio.timeout(seconds):
-                frame = await answer
+                return _answered(await answer)
         except TimeoutError:
             raise NoAnswer(f"no answer within {seconds:g} s") from None
         finally:
             self.forget(key)
-        if frame.header and status_of(frame.header) == NO_RESPONDERS:
-            raise NoAnswer("nobody is there to answer: JetStream is off, or the stream has no leader")
-        return frame
 
     async def gather(self, subject: str, payload: bytes, *, seconds: float) -> tuple[list[Frame], Frame]:
         """Return the answers to a request, and the status message that ended them.
 
         Raises:
-            NoAnswer: the end did not come in time.
+            NoAnswer: the end did not come in time, or nobody is there to answer.
         """
         frames: list[Frame] = []
         ended: asyncio.Future[Frame] = asyncio.get_running_loop().create_future()
 
         def take(frame: Frame) -> None:
             if frame.header.startswith(b"NATS/1.0 "):
-                ended.done() or ended.set_result(frame)
+                if not ended.done():
+                    ended.set_result(frame)
             else:
                 frames.append(frame)
 
         key = await self.send(subject, payload, take)
         try:
             async with asyncio.timeout(seconds):
-                return frames, await ended
+                return frames, _answered(await ended)
         except TimeoutError:
             raise NoAnswer(f"no answer within {seconds:g} s") from None
         finally:
@@ -169,11 +183,13 @@ class Wire:
 
         Raises:
             Refused: it answers with an error.
-            NoAnswer: it does not answer.
+            NoAnswer: it does not answer, or says that it cannot now.
         """
         payload = b"" if body is None else msgspec.json.encode(body)
         frame = await self.request(f"$JS.API.{verb}", payload, seconds=seconds)
         answer: dict[str, Any] = msgspec.json.decode(frame.payload)
         if error := answer.get("error"):
+            if error.get("code") == UNAVAILABLE and error.get("err_code") not in NOT_ENABLED:
+                raise NoAnswer(f"JetStream cannot answer {verb} now: error {error.get('err_code')}")
             raise Refused(verb, error.get("code", 0), error.get("err_code", 0))
         return answer

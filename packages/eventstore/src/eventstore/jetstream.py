@@ -25,7 +25,6 @@ import nats.errors
 
 from eventstore._errors import (
     Conflict,
-    CorruptCommit,
     EventStoreError,
     InvalidInput,
     NotAStore,
@@ -38,7 +37,7 @@ from eventstore._errors import (
 from eventstore._events import parse
 from eventstore._nats_batches import Frame, header_value, receive_in_batches, status_of
 from eventstore._nats_names import stream_of, subject_of
-from eventstore._nats_wire import NoAnswer, Refused, Wire, connect
+from eventstore._nats_wire import NOT_ENABLED, UNAVAILABLE, NoAnswer, Refused, Wire, connect
 from eventstore._values import (
     BEGINNING,
     Appended,
@@ -69,7 +68,7 @@ _LIMIT_REACHED: Final = frozenset({10077, 10047, 10023})  # messages, bytes or s
 _STREAM_NOT_FOUND: Final = 10059
 _STREAM_EXISTS: Final = 10058
 _MESSAGE_NOT_FOUND: Final = 10037
-_NOT_ENABLED: Final = frozenset({10039, 10076})
+_SUBJECTS_OVERLAP: Final = 10065
 
 _GUARD: Final = "Nats-Expected-Last-Subject-Sequence"
 # Only on commits that come from another log: when that one recorded them, in microseconds since the epoch.
@@ -78,6 +77,7 @@ _LOG_ID: Final = "eventstore.log_id"
 _FORMAT: Final = "eventstore.format"
 
 _START_SECONDS: Final = 10.0
+_WAIT_SECONDS: Final = 0.1
 _API_SECONDS: Final = 5.0
 _PUBLISH_SECONDS: Final = 2.0
 _APPEND_SECONDS: Final = 10.0
@@ -94,6 +94,13 @@ class _Known(NamedTuple):
     version: int
     #: Of the stream's last message.
     sequence: int
+
+
+class _NoStream(StreamId):
+    """What stands in a subject that no stream has."""
+
+    def __post_init__(self) -> None:
+        pass
 
 
 class _Lost(Exception):
@@ -157,7 +164,7 @@ class JetStreamBackend:
         try:
             await wire.open()
             self._check_server(client)
-            info = await self._find_or_make(wire)
+            info = await self._find_patiently(wire)
             self._copies = info["config"]["num_replicas"]
             self._log_id = info["config"]["metadata"][_LOG_ID]
             if self._strict:
@@ -181,6 +188,18 @@ class JetStreamBackend:
             raise NotAStore(f"the server is nats-server {version}; {wanted} or later is needed")
         if client.max_payload < _MIN_PAYLOAD:
             raise NotAStore(f"the server takes messages of {client.max_payload:,} bytes; {_MIN_PAYLOAD:,} are needed")
+
+    async def _find_patiently(self, wire: Wire) -> dict[str, Any]:
+        """Wait for a cluster that elects its leaders."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + self._start_seconds
+        while True:
+            try:
+                return await self._find_or_make(wire)
+            except NoAnswer:
+                if loop.time() > end:
+                    raise
+                await asyncio.sleep(_WAIT_SECONDS)
 
     async def _find_or_make(self, wire: Wire) -> dict[str, Any]:
         try:
@@ -325,7 +344,7 @@ class JetStreamBackend:
             if ack.error.err_code in _LIMIT_REACHED:
                 raise StoreFull(f"the JetStream stream {self._name} takes no more")
             known_code = ack.error.err_code == _WRONG_LAST_SEQUENCE or ack.error.err_code in _IN_FLIGHT
-            if not known_code and ack.error.code != _UNAVAILABLE:
+            if not known_code and ack.error.code != UNAVAILABLE:
                 raise Refused("an append", ack.error.code, ack.error.err_code)
         raise AssertionError("unreachable: the time-out ends the loop")
 
@@ -346,14 +365,14 @@ class JetStreamBackend:
             return tail.sequence
         if tail.version > commit.expected:
             after = known.sequence if known is not None and known.version == commit.expected else 0
-            stored = await self._commit_after(commit, after)
+            stored = await self._commit_after(commit, after, tail.sequence)
             if stored is not None:
                 return stored
         raise Conflict(commit.stream, commit.expected, Version(tail.version))
 
-    async def _commit_after(self, commit: NewCommit, sequence: int) -> Appended | None:
+    async def _commit_after(self, commit: NewCommit, sequence: int, last: int) -> Appended | None:
         """Return where a commit stands when it is the one stored after its expected version."""
-        async with aclosing(self._read(commit.stream, sequence + 1)) as chunks:
+        async with aclosing(self._read(commit.stream, sequence + 1, last)) as chunks:
             async for chunk in chunks:
                 for raw in chunk:
                     envelope = parse(raw)
@@ -384,15 +403,22 @@ class JetStreamBackend:
         subject = subject_of(self._prefix, stream)
         if self._copies == 1:
             frame = await self._now_open.request(f"$JS.API.DIRECT.GET.{self._name}.{subject}", seconds=_API_SECONDS)
-            raw = None if status_of(frame.header) else self._raw_of_direct(frame)
+            status = status_of(frame.header)
+            if status not in (0, _NOT_FOUND):
+                raise _refused_read(status)
+            raw = None if status else self._raw_of_direct(frame)
         else:
             raw = await self._leader_get({"last_by_subj": subject})
-        if raw is None:
-            return _Known(0, 0)
-        envelope = parse(raw)
-        known = _Known(envelope.first_version + len(envelope.events) - 1, raw.position)
-        self._remember(stream, *known)
-        return known
+        found = _Known(0, 0) if raw is None else _Known(_end(raw), raw.position)
+        known = self._known.get(stream)
+        if known is not None and known.sequence > found.sequence:
+            # The newest commit was removed, or a new leader has not caught up with what the old one acknowledged.
+            if await self.head() < known.sequence:
+                raise NoAnswer("the server has not caught up with what was acknowledged")
+            self._known.pop(stream, None)
+        if found.sequence:
+            self._remember(stream, *found)
+        return found
 
     async def _leader_get(self, body: dict[str, Any]) -> RawCommit | None:
         try:
@@ -423,10 +449,7 @@ class JetStreamBackend:
         more = True
         while more:
             body = {"seq": sequence, "batch": _BATCH, "max_bytes": _BATCH_BYTES, "next_by_subj": subject}
-            frames, end = await self._now_open.gather(
-                f"$JS.API.DIRECT.GET.{self._name}", msgspec.json.encode(body), seconds=_API_SECONDS
-            )
-            more = status_of(end.header) == _END_OF_BATCH and header_value(end.header, b"Nats-Num-Pending") != b"0"
+            frames, more = await self._direct_get(body)
             if frames:
                 chunk = [self._raw_of_direct(frame) for frame in frames]
                 yield chunk
@@ -438,12 +461,22 @@ class JetStreamBackend:
             yield [raw]
             sequence = raw.position + 1
 
+    async def _direct_get(self, body: dict[str, Any]) -> tuple[list[Frame], bool]:
+        """Return messages as any replica has them, and whether it has more."""
+        frames, end = await self._now_open.gather(
+            f"$JS.API.DIRECT.GET.{self._name}", msgspec.json.encode(body), seconds=_API_SECONDS
+        )
+        status = status_of(end.header)
+        if status not in (_END_OF_BATCH, _NOT_FOUND):
+            raise _refused_read(status)
+        return frames, status == _END_OF_BATCH and header_value(end.header, b"Nats-Num-Pending") != b"0"
+
     def _raw_of_direct(self, frame: Frame) -> RawCommit:
         header = frame.header
         return self._raw(
-            header_value(header, b"Nats-Subject").decode(),
-            int(header_value(header, b"Nats-Sequence")),
-            _micros_of_text(header_value(header, b"Nats-Time-Stamp").decode()),
+            header_value(header, b"Nats-Subject").decode(errors="replace"),
+            _sequence(header),
+            _stored_at(header),
             header,
             frame.payload,
         )
@@ -451,9 +484,9 @@ class JetStreamBackend:
     def _raw(self, subject: str, sequence: int, stored_at: int, header: bytes, payload: bytes) -> RawCommit:
         stream = stream_of(self._prefix, subject)
         if stream is None:
-            raise CorruptCommit(subject, Position(sequence), "the subject names no stream")
-        recorded_at = header_value(header, _RECORDED_AT.encode())
-        return RawCommit(stream, Position(sequence), int(recorded_at) if recorded_at else stored_at, payload)
+            # Whatever the bytes are, they are no commit: a reader that wants this category finds no envelope here.
+            stream, payload = _NoStream(*subject.removeprefix(f"{self._prefix}.").split(".", 1)), b""
+        return RawCommit(stream, Position(sequence), _recorded_at(header, stored_at), payload)
 
     # ----------------------------------------------------------------------------------------------------- the log
 
@@ -521,19 +554,13 @@ class JetStreamBackend:
         low, high = max(state["first_seq"] - 1, 0), state["last_seq"]
         while low < high:
             middle = (low + high + 1) // 2
-            raw = await self._at_or_after(middle)
-            if raw is not None and raw.recorded_at <= recorded_at:
-                low = raw.position
+            body = {"seq": middle, "batch": 1, "next_by_subj": f"{self._prefix}.*.*"}
+            frames, _ = await self._direct_get(body)
+            if frames and _recorded_at(frames[0].header, _stored_at(frames[0].header)) <= recorded_at:
+                low = _sequence(frames[0].header)
             else:
                 high = middle - 1
         return Position(low)
-
-    async def _at_or_after(self, sequence: int) -> RawCommit | None:
-        body = {"seq": sequence, "batch": 1, "next_by_subj": f"{self._prefix}.*.*"}
-        frames, _ = await self._now_open.gather(
-            f"$JS.API.DIRECT.GET.{self._name}", msgspec.json.encode(body), seconds=_API_SECONDS
-        )
-        return self._raw_of_direct(frames[0]) if frames else None
 
     async def streams(self, category: str | None = None) -> AsyncGenerator[Sequence[StreamInfo], None]:
         found: list[StreamId] = []
@@ -592,7 +619,7 @@ class JetStreamBackend:
 
     async def _syncs_always(self) -> bool | None:
         """Say whether all servers sync before they acknowledge; None when one does not tell."""
-        if not self._monitors:
+        if len(self._monitors) < self._copies:
             return None
         answers = await asyncio.gather(*(asyncio.to_thread(_sync_always, address) for address in self._monitors))
         return None if None in answers else all(answers)
@@ -655,23 +682,29 @@ class _Delivery:
             except TimeoutError:
                 raise _Lost from None
             self._backend._now_open  # noqa: B018, SLF001 (raises when it is closed)
-            commits: list[RawCommit] = []
-            replies: list[bytes] = []
-            pending = 1
-            idle = False
-            for frame in frames:
-                if frame.reply.startswith(b"$JS.ACK."):
-                    raw, pending = self._take(frame)
-                    commits.append(raw)
-                elif status_of(frame.header) == _CONTROL:
-                    replies += self._control(frame)
-                    idle = idle or not frame.reply
+            commits, replies, caught_up = self._sorted(frames)
             if commits:
                 yield commits
             for reply in replies:
                 await self._answer(reply)
-            if (commits and not pending) or (idle and not commits):
+            if caught_up:
                 yield Progress(self._position, caught_up=True)
+
+    def _sorted(self, frames: list[Frame]) -> tuple[list[RawCommit], list[bytes], bool]:
+        """Return the commits, what wants to be answered when they are taken, and whether nothing is left."""
+        commits: list[RawCommit] = []
+        replies: list[bytes] = []
+        caught_up = False
+        for frame in frames:
+            if frame.reply.startswith(b"$JS.ACK."):
+                raw, pending = self._take(frame)
+                commits.append(raw)
+                caught_up = not pending
+            elif status_of(frame.header) == _CONTROL:
+                wanted, idle = self._control(frame)
+                replies += wanted
+                caught_up = caught_up or idle
+        return commits, replies, caught_up
 
     def _take(self, frame: Frame) -> tuple[RawCommit, int]:
         """Return the commit of a message, and how many more the server has."""
@@ -683,17 +716,22 @@ class _Delivery:
         if number != self._delivered + 1:
             raise _Lost
         self._delivered = number
-        raw = self._backend._raw(frame.subject.decode(), sequence, time // 1_000, frame.header, frame.payload)  # noqa: SLF001
+        subject = frame.subject.decode(errors="replace")
+        raw = self._backend._raw(subject, sequence, time // 1_000, frame.header, frame.payload)  # noqa: SLF001
         self._position = raw.position
         return raw, pending
 
-    def _control(self, frame: Frame) -> list[bytes]:
-        """Return what a message about the delivery wants to be answered."""
+    def _control(self, frame: Frame) -> tuple[list[bytes], bool]:
+        """Return what a message about the delivery wants to be answered, and whether it says that nothing is left."""
         last = header_value(frame.header, b"Nats-Last-Consumer")
         if last and int(last) > self._delivered:
             raise _Lost
         stalled = header_value(frame.header, b"Nats-Consumer-Stalled")
-        return [reply for reply in (frame.reply, stalled) if reply]
+        replies = [reply for reply in (frame.reply, stalled) if reply]
+        if last and not replies:
+            # What was removed from the log's end never comes, but the server has been there.
+            self._position = max(self._position, Position(int(header_value(frame.header, b"Nats-Last-Stream"))))
+        return replies, not replies
 
     async def _answer(self, reply: bytes) -> None:
         if self._client is not None:
@@ -713,7 +751,7 @@ class _Ack(msgspec.Struct):
 
 _END_OF_BATCH: Final = 204
 _CONTROL: Final = 100
-_UNAVAILABLE: Final = 503
+_NOT_FOUND: Final = 404
 _ACK_TOKENS: Final = 9
 _LISTED: Final = 100
 
@@ -725,8 +763,10 @@ def _settle(future: asyncio.Future[None]) -> None:
 
 def _translated(error: Refused) -> EventStoreError:
     """Return the error of this package for one of JetStream's, by its code."""
-    if error.err_code in _NOT_ENABLED:
+    if error.err_code in NOT_ENABLED:
         return StoreUnavailable("JetStream is not enabled on the server, or not for this account")
+    if error.err_code == _SUBJECTS_OVERLAP:
+        return NotAStore("another JetStream stream stores subjects with this prefix")
     if error.err_code == _STREAM_NOT_FOUND:
         return StoreNotFound("the JetStream stream is gone")
     return StoreUnavailable(str(error))
@@ -735,6 +775,29 @@ def _translated(error: Refused) -> EventStoreError:
 def _end(raw: RawCommit) -> int:
     envelope = parse(raw)
     return envelope.first_version + len(envelope.events) - 1
+
+
+def _refused_read(status: int) -> StoreUnavailable:
+    return StoreUnavailable(f"JetStream answered a read with status {status}")
+
+
+def _sequence(header: bytes) -> int:
+    """Return the sequence of a message that came by a direct get."""
+    return int(header_value(header, b"Nats-Sequence"))
+
+
+def _stored_at(header: bytes) -> int:
+    """Return when a message that came by a direct get was stored."""
+    return _micros_of_text(header_value(header, b"Nats-Time-Stamp").decode())
+
+
+def _recorded_at(header: bytes, stored_at: int) -> int:
+    """Return when a commit was recorded: when it was stored, unless it comes from another log and says so."""
+    value = header_value(header, _RECORDED_AT.encode())
+    try:
+        return int(value) if value else stored_at
+    except ValueError:
+        return stored_at
 
 
 def _micros_of_text(text: str) -> int:
@@ -757,17 +820,19 @@ def _sync_always(address: str) -> bool | None:
 def from_url(url: str, *, create: bool) -> JetStreamBackend:
     """Return a backend for ``nats://host:4222,host:4222/STREAM?prefix=context.events``, or ``tls://…``.
 
-    Options: ``prefix`` (of the subjects; needed), ``replicas``, ``monitor`` (addresses of monitoring ports, separated by
+    Options: ``prefix`` (of the subjects; needed), ``replicas``, ``monitor`` (addresses of monitoring ports, joined by
     commas), ``durability=strict``, ``creds`` (a credentials file), ``nkey`` (a seed file), ``ca``, ``cert`` and ``key``
     (files for TLS).
     """
     parts = urlsplit(url)
     name = parts.path.removeprefix("/")
-    if not parts.netloc or not name or "/" in name or parts.fragment:
-        raise InvalidInput("url", "expected nats://host:4222/STREAM?prefix=some.prefix")
+    user, at, hosts = parts.netloc.rpartition("@")
+    servers = [f"{parts.scheme}://{user}{at}{host}" for host in hosts.split(",")]
+    if not _is_token(name) or not all(map(_is_server, servers)) or parts.fragment:
+        raise InvalidInput("url", "expected nats://host:4222/STREAM?prefix=some.prefix, STREAM without . * > or space")
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
     prefix = options.pop("prefix", "")
-    if not prefix or any(not token.replace("_", "a").replace("-", "a").isalnum() for token in prefix.split(".")):
+    if not all(map(_is_token, prefix.split("."))):
         raise InvalidInput("url", f"expected prefix=tokens.joined.by.dots, got {prefix!r}")
     replicas = options.pop("replicas", None)
     if replicas is not None and replicas not in ("1", "3", "5"):
@@ -776,9 +841,8 @@ def from_url(url: str, *, create: bool) -> JetStreamBackend:
     if durability not in ("any", "strict"):
         raise InvalidInput("url", f"expected durability=any or strict, got {durability!r}")
     monitors = [address for address in options.pop("monitor", "").split(",") if address]
-    user, at, hosts = parts.netloc.rpartition("@")
     backend = JetStreamBackend(
-        [f"{parts.scheme}://{user}{at}{host}" for host in hosts.split(",")],
+        servers,
         name,
         prefix=prefix,
         replicas=None if replicas is None else int(replicas),
@@ -790,6 +854,18 @@ def from_url(url: str, *, create: bool) -> JetStreamBackend:
     if options:
         raise InvalidInput("url", f"unknown options: {', '.join(sorted(options))}")
     return backend
+
+
+def _is_token(text: str) -> bool:
+    return text.isascii() and text.replace("_", "a").replace("-", "a").isalnum()
+
+
+def _is_server(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def _connect_options(options: dict[str, str], *, tls: bool) -> dict[str, Any]:
