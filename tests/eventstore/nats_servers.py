@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import shutil
@@ -13,10 +14,15 @@ import sys
 import time
 import urllib.request
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
+
+import nats
+from eventstore.jetstream import JetStreamBackend
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
+
+    from nats.aio.client import Client
 
 _READY_SECONDS: Final = 30.0
 
@@ -140,3 +146,56 @@ def three_servers(folder: Path, *, jetstream: str = "") -> Iterator[list[NatsSer
     finally:
         for server in servers:
             server.stop()
+
+
+class Admin:
+    """What an operator or a stranger does to a server, past the event store."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+
+    async def api(self, verb: str, body: object = None) -> dict[str, Any]:
+        """Return what JetStream answers, an error too."""
+        payload = b"" if body is None else json.dumps(body).encode()
+        answer: dict[str, Any] = json.loads((await self.client.request(f"$JS.API.{verb}", payload, timeout=5)).data)
+        return answer
+
+    async def publish(self, subject: str, payload: bytes = b"", headers: dict[str, str] | None = None) -> int:
+        """Store a message in whichever JetStream stream takes its subject; return its sequence."""
+        answer = json.loads((await self.client.request(subject, payload, timeout=5, headers=headers)).data)
+        assert "error" not in answer, answer
+        sequence: int = answer["seq"]
+        return sequence
+
+    async def step_down(self, stream: str) -> None:
+        """Make the stream's leader give way, if it has one."""
+        with contextlib.suppress(nats.errors.Error, TimeoutError):
+            await self.client.request(f"$JS.API.STREAM.LEADER.STEPDOWN.{stream}", b"", timeout=1)
+
+
+@contextlib.asynccontextmanager
+async def administration(*urls: str) -> AsyncIterator[Admin]:
+    """Connect to a server as an operator does."""
+
+    async def silent(error: Exception) -> None:
+        pass
+
+    client = await nats.connect(list(urls), error_cb=silent, reconnect_time_wait=0.1, max_reconnect_attempts=-1)
+    try:
+        yield Admin(client)
+    finally:
+        await client.close()
+
+
+_names = itertools.count()
+
+
+def new_name() -> str:
+    """Return a name for a JetStream stream that nobody has."""
+    return f"T{os.getpid()}-{time.time_ns()}-{next(_names)}"
+
+
+def fresh(servers: list[str], **options: Any) -> JetStreamBackend:
+    """Return a backend for a JetStream stream of its own."""
+    name = new_name()
+    return JetStreamBackend(servers, name, **{"prefix": f"{name}.events"} | options)

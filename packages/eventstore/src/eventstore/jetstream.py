@@ -96,7 +96,7 @@ class _Known(NamedTuple):
     sequence: int
 
 
-class _NoStream(StreamId):
+class _NoStream(StreamId, frozen=True):
     """What stands in a subject that no stream has."""
 
     def __post_init__(self) -> None:
@@ -297,12 +297,10 @@ class JetStreamBackend:
         earlier = self._under_way.get(commit.stream)
         self._under_way[commit.stream] = done
         try:
-            async with asyncio.timeout(self._append_seconds):
-                if earlier is not None:
-                    await asyncio.wait([earlier])
-                return await self._append(wire, commit, before, turn)
-        except TimeoutError:
-            raise StoreUnavailable(f"an append was not answered within {self._append_seconds:g} s") from None
+            if earlier is not None:
+                # It gives up in time, and so does the one that is to be sent before this.
+                await asyncio.wait([earlier])
+            return await self._append(wire, commit, before, turn)
         except Refused as error:
             raise _translated(error) from None
         finally:
@@ -317,7 +315,11 @@ class JetStreamBackend:
     ) -> Appended:
         subject = subject_of(self._prefix, commit.stream)
         headers = {} if commit.recorded_at is None else {_RECORDED_AT: str(commit.recorded_at)}
-        for attempt in range(1_000_000):
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._append_seconds
+        attempt = -1
+        while loop.time() < deadline:
+            attempt += 1
             if attempt:
                 # The guard makes it safe to send the same bytes again: they are stored once.
                 await asyncio.sleep(random.uniform(0.002, min(0.01 * 2**attempt, 0.5)))  # noqa: S311 (jitter)
@@ -330,7 +332,7 @@ class JetStreamBackend:
                 answer = await wire.request(
                     subject,
                     commit.envelope,
-                    seconds=_PUBLISH_SECONDS,
+                    seconds=min(_PUBLISH_SECONDS, self._append_seconds),
                     headers={_GUARD: str(guard), **headers},
                     sent=lambda: _settle(turn),
                 )
@@ -346,7 +348,7 @@ class JetStreamBackend:
             known_code = ack.error.err_code == _WRONG_LAST_SEQUENCE or ack.error.err_code in _IN_FLIGHT
             if not known_code and ack.error.code != UNAVAILABLE:
                 raise Refused("an append", ack.error.code, ack.error.err_code)
-        raise AssertionError("unreachable: the time-out ends the loop")
+        raise StoreUnavailable(f"an append was not answered within {self._append_seconds:g} s")
 
     async def _guard(self, commit: NewCommit, *, fresh: bool) -> int | Appended:
         """Return the sequence that the subject's last message must have, or what a commit stored before was answered.
