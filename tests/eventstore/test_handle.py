@@ -47,7 +47,7 @@ from hypothesis import strategies as st
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
-    from eventstore import SnapshotStore, Until
+    from eventstore import Position, SnapshotStore, Until
     from google.protobuf.message import Message
 
 START = datetime(2024, 5, 17, 12, tzinfo=UTC)

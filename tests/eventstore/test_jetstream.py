@@ -73,11 +73,8 @@ class Machine(StoreMachine):
     times_fall = True
 
 
-@pytest.mark.usefixtures("on_one")
-class TestMachine(Machine.TestCase):  # type: ignore[name-defined,misc]
-    """Random histories."""
-
-    settings = settings(max_examples=40, stateful_step_count=40, deadline=None, print_blob=True)
+TestMachine = pytest.mark.usefixtures("on_one")(Machine.TestCase)
+TestMachine.settings = settings(max_examples=40, stateful_step_count=40, deadline=None, print_blob=True)
 
 
 @pytest.mark.usefixtures("on_one")

@@ -34,7 +34,27 @@ def is_id(text: str) -> bool:
 
 IDS = st.text(min_size=1, max_size=MAX_ID_BYTES).filter(is_id)
 CATEGORIES = st.from_regex(r"[a-z][a-z0-9_]{0,20}", fullmatch=True)
-TRICKY = [".", "..", "*", ">", " ", "%", "%2E", "%2e", "a.b", "a b", "/", "~", "_", "-", "é", "🦄", "$JS", "+", "\u2028"]
+TRICKY = [
+    ".",
+    "..",
+    "*",
+    ">",
+    " ",
+    "%",
+    "%2E",
+    "%2e",
+    "a.b",
+    "a b",
+    "/",
+    "~",
+    "_",
+    "-",
+    "é",
+    "🦄",
+    "$JS",
+    "+",
+    "\u2028",
+]
 
 
 @given(CATEGORIES, IDS)

@@ -125,8 +125,11 @@ def _frame_of(message: Msg) -> Frame:
 
 
 def header_value(header: bytes, name: bytes) -> bytes:
-    """Return a header's value, empty when it is not there."""
-    at = header.find(b"\r\n" + name + b":")
+    """Return a header's value, empty when it is not there.
+
+    The last one counts: what a server adds stands after what the message brought.
+    """
+    at = header.rfind(b"\r\n" + name + b":")
     if at < 0:
         return b""
     start = at + len(name) + 3

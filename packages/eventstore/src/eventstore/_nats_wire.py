@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import logging
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 import nats.errors
@@ -16,7 +16,9 @@ from eventstore._errors import EventStoreError, StoreUnavailable
 from eventstore._nats_batches import Frame, receive_in_batches, status_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
+
+T = TypeVar("T")
 
 _log = logging.getLogger("eventstore")
 
@@ -24,6 +26,9 @@ NO_RESPONDERS: Final = 503
 # Of a JetStream error: no leader at this moment, servers that shut down.
 UNAVAILABLE: Final = 503
 NOT_ENABLED: Final = frozenset({10039, 10076})
+
+_FIRST_SECONDS: Final = 1.0
+_PAUSE_SECONDS: Final = 0.05
 
 
 class NoAnswer(StoreUnavailable):
@@ -73,6 +78,26 @@ def _answered(frame: Frame) -> Frame:
     if status_of(frame.header) == NO_RESPONDERS:
         raise NoAnswer("nobody is there to answer: JetStream is off, or the stream has no leader")
     return frame
+
+
+async def persistently(ask: Callable[[float], Awaitable[T]], seconds: float) -> T:
+    """Ask what may be asked twice until there is an answer, each time with more patience.
+
+    While a leader is being elected nobody answers, and what was asked then is not answered later.
+
+    Raises:
+        NoAnswer: there was none in time.
+    """
+    loop = asyncio.get_running_loop()
+    end, wait = loop.time() + seconds, _FIRST_SECONDS
+    while True:
+        try:
+            return await ask(min(wait, max(end - loop.time(), _PAUSE_SECONDS)))
+        except NoAnswer:
+            if loop.time() >= end:
+                raise
+        await asyncio.sleep(_PAUSE_SECONDS)
+        wait *= 2
 
 
 class Wire:
@@ -157,6 +182,15 @@ class Wire:
         finally:
             timer.cancel()
             self.forget(key)
+
+    async def ask(self, verb: str, body: object = None, *, seconds: float) -> dict[str, Any]:
+        """Do as ``api`` does, again and again until there is an answer: for what changes nothing.
+
+        Raises:
+            Refused: it answers with an error.
+            NoAnswer: it does not answer in time.
+        """
+        return await persistently(lambda wait: self.api(verb, body, seconds=wait), seconds)
 
     async def gather(self, subject: str, payload: bytes, *, seconds: float) -> tuple[list[Frame], Frame]:
         """Return the answers to a request, and the status message that ended them.

@@ -37,7 +37,7 @@ from eventstore._errors import (
 from eventstore._events import parse
 from eventstore._nats_batches import Frame, header_value, receive_in_batches, status_of
 from eventstore._nats_names import stream_of, subject_of
-from eventstore._nats_wire import NOT_ENABLED, UNAVAILABLE, NoAnswer, Refused, Wire, connect
+from eventstore._nats_wire import NOT_ENABLED, UNAVAILABLE, NoAnswer, Refused, Wire, connect, persistently
 from eventstore._values import (
     BEGINNING,
     Appended,
@@ -151,6 +151,7 @@ class JetStreamBackend:
         self._log_id = ""
         self._copies = 1
         self._known: OrderedDict[StreamId, _Known] = OrderedDict()
+        self._names: dict[str, StreamId] = {}
         # The last append of each stream that is under way, and the last one of all that is not sent yet.
         self._under_way: dict[StreamId, asyncio.Future[None]] = {}
         self._last_turn: asyncio.Future[None] | None = None
@@ -203,7 +204,7 @@ class JetStreamBackend:
 
     async def _find_or_make(self, wire: Wire) -> dict[str, Any]:
         try:
-            return await self._reconciled(wire, await wire.api(f"STREAM.INFO.{self._name}", seconds=_API_SECONDS))
+            return await self._reconciled(wire, await wire.ask(f"STREAM.INFO.{self._name}", seconds=_API_SECONDS))
         except Refused as error:
             if error.err_code != _STREAM_NOT_FOUND:
                 raise
@@ -221,7 +222,7 @@ class JetStreamBackend:
             if error.err_code != _STREAM_EXISTS:
                 raise
         # Somebody else was first.
-        return await self._reconciled(wire, await wire.api(f"STREAM.INFO.{self._name}", seconds=_API_SECONDS))
+        return await self._reconciled(wire, await wire.ask(f"STREAM.INFO.{self._name}", seconds=_API_SECONDS))
 
     @property
     def _declared(self) -> dict[str, Any]:
@@ -281,7 +282,7 @@ class JetStreamBackend:
 
     async def _api(self, verb: str, body: object = None) -> dict[str, Any]:
         try:
-            return await self._now_open.api(verb, body, seconds=_API_SECONDS)
+            return await self._now_open.ask(verb, body, seconds=_API_SECONDS)
         except Refused as error:
             raise _translated(error) from None
 
@@ -404,7 +405,8 @@ class JetStreamBackend:
         """Return where a stream ends, from a server that cannot be behind."""
         subject = subject_of(self._prefix, stream)
         if self._copies == 1:
-            frame = await self._now_open.request(f"$JS.API.DIRECT.GET.{self._name}.{subject}", seconds=_API_SECONDS)
+            address, wire = f"$JS.API.DIRECT.GET.{self._name}.{subject}", self._now_open
+            frame = await persistently(lambda wait: wire.request(address, seconds=wait), _API_SECONDS)
             status = status_of(frame.header)
             if status not in (0, _NOT_FOUND):
                 raise _refused_read(status)
@@ -424,7 +426,7 @@ class JetStreamBackend:
 
     async def _leader_get(self, body: dict[str, Any]) -> RawCommit | None:
         try:
-            answer = await self._now_open.api(f"STREAM.MSG.GET.{self._name}", body, seconds=_API_SECONDS)
+            answer = await self._now_open.ask(f"STREAM.MSG.GET.{self._name}", body, seconds=_API_SECONDS)
         except Refused as error:
             if error.err_code == _MESSAGE_NOT_FOUND:
                 return None
@@ -465,9 +467,8 @@ class JetStreamBackend:
 
     async def _direct_get(self, body: dict[str, Any]) -> tuple[list[Frame], bool]:
         """Return messages as any replica has them, and whether it has more."""
-        frames, end = await self._now_open.gather(
-            f"$JS.API.DIRECT.GET.{self._name}", msgspec.json.encode(body), seconds=_API_SECONDS
-        )
+        address, payload, wire = f"$JS.API.DIRECT.GET.{self._name}", msgspec.json.encode(body), self._now_open
+        frames, end = await persistently(lambda wait: wire.gather(address, payload, seconds=wait), _API_SECONDS)
         status = status_of(end.header)
         if status not in (_END_OF_BATCH, _NOT_FOUND):
             raise _refused_read(status)
@@ -484,11 +485,20 @@ class JetStreamBackend:
         )
 
     def _raw(self, subject: str, sequence: int, stored_at: int, header: bytes, payload: bytes) -> RawCommit:
-        stream = stream_of(self._prefix, subject)
+        stream = self._names.get(subject) or self._name_of(subject)
         if stream is None:
             # Whatever the bytes are, they are no commit: a reader that wants this category finds no envelope here.
             stream, payload = _NoStream(*subject.removeprefix(f"{self._prefix}.").split(".", 1)), b""
         return RawCommit(stream, Position(sequence), _recorded_at(header, stored_at), payload)
+
+    def _name_of(self, subject: str) -> StreamId | None:
+        # Unescaping and checking a name costs more than all the rest of a replayed commit.
+        stream = stream_of(self._prefix, subject)
+        if stream is not None:
+            if len(self._names) >= _KNOWN_STREAMS:
+                self._names.clear()
+            self._names[subject] = stream
+        return stream
 
     # ----------------------------------------------------------------------------------------------------- the log
 
@@ -638,6 +648,7 @@ class _Delivery:
         self._backend = backend
         self._position = after
         self._delivered = 0
+        self._nothing_there = False
         self._frames: asyncio.Queue[list[Frame]] = asyncio.Queue(maxsize=1)
         self._client: Client | None = None
 
@@ -661,7 +672,13 @@ class _Delivery:
                 "idle_heartbeat": int(_HEARTBEAT_SECONDS * 1e9),
             }
             body = {"stream_name": backend._name, "config": config}  # noqa: SLF001
-            await backend._api(f"CONSUMER.CREATE.{backend._name}", body)  # noqa: SLF001
+            # Once: two consumers would send everything twice.
+            wire = backend._now_open  # noqa: SLF001
+            made = await wire.api(f"CONSUMER.CREATE.{backend._name}", body, seconds=_API_SECONDS)  # noqa: SLF001
+            self._nothing_there = not made["num_pending"]
+        except Refused as error:
+            await client.close()
+            raise _translated(error) from None
         except BaseException:
             await client.close()
             raise
@@ -677,6 +694,8 @@ class _Delivery:
 
     async def items(self) -> AsyncGenerator[Sequence[RawCommit] | Progress, None]:
         """Yield what comes, until it is lost."""
+        if self._nothing_there:
+            yield Progress(self._position, caught_up=True)
         while True:
             try:
                 async with asyncio.timeout(_HEARTBEAT_SECONDS * 6):
