@@ -84,7 +84,7 @@ async def bench(scale: Scale, directory: Path) -> AsyncIterator[Result]:
             taking = list(zip(contenders[:2], (awaited, bare), strict=True))
             for result in await rows.row(f"sqlite-append-1-bare{suffix}", taking, count=_COUNTS[1]):
                 yield result
-            # Threads without asyncio were the rivals' best; fewer threads for as many writers were no better.
+            # Threads without asyncio were the rivals' best; a smaller pool for as many writers was no better.
             taking = list(zip(contenders, (awaited, threaded, threaded), strict=True))
             name = f"sqlite-append-1-x{WRITERS}{suffix}"
             for result in await rows.row(name, taking, count=_COUNT_EACH, writers=WRITERS):

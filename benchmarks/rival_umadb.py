@@ -24,10 +24,10 @@ _START_SECONDS: Final = 20
 
 @contextlib.contextmanager
 def server(directory: Path) -> Iterator[umadb.Client]:
-    """Run its server on a free port, and return a client that any number of threads may use.
+    """Run its server on a free port, and return a client for any number of threads.
 
-    Reading by mmap was the best setting here, by some percent; the page cache and the pipelined writer made appends
-    slower.
+    Reading by mmap was its best setting, by some percent; the page cache and the pipelined writer made appends slower,
+    and so did more clients than one.
     """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import random
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from benchmarks.facts import PAYLOAD_BYTES, STORY, draw, log_of, message
 from benchmarks.measure import MICROSECONDS, MILLISECONDS, RATE, Scale, Side, as_json, compare, percentile, ratio
+from benchmarks.table import table
 
 if TYPE_CHECKING:
     from benchmarks.measure import Turn
@@ -98,3 +100,16 @@ def test_a_log_holds_its_story_scattered_and_every_stream_without_gaps() -> None
     assert len(versions[STORY]) == 100
     assert all(found == list(range(1, len(found) + 1)) for found in versions.values())
     assert [line.stream for line in lines[:100]] != [STORY] * 100
+
+
+def test_the_page_shows_the_run_that_is_kept() -> None:
+    """The table of the page is made of the kept lines, number for number."""
+    root = Path(__file__).parents[2]
+    kept = (root / "benchmarks" / "results" / "store.jsonl").read_text(encoding="utf-8")
+    assert table(kept) in (root / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+
+
+def test_table_shows_three_digits() -> None:
+    """A row of the table is short enough to read, and its numbers are not scientific."""
+    line = {"name": "row", "ours": 238402.1, "theirs": 12.345, "unit": "us", "against": "rival", "ratio": 1.2345}
+    assert table(json.dumps(line)).splitlines()[-1] == "| row | 238,000 | 12.3 | us | rival | 1.23 |"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -122,9 +123,12 @@ class Imported(NamedTuple):
 
 
 @pytest.fixture(scope="session")
-async def imported(tmp_path_factory: pytest.TempPathFactory) -> Imported:
+def imported(tmp_path_factory: pytest.TempPathFactory) -> Imported:
     """A log with all the PEPs, for reading only."""
     path = tmp_path_factory.mktemp("imported") / "context.db"
-    async with open_stories(f"sqlite:///{path}?durability=normal") as stories:
-        report = await import_peps(stories.store, stories.snapshots, PEPS, progress=lambda *_: None)
-    return Imported(path, report)
+
+    async def run() -> Report:
+        async with open_stories(f"sqlite:///{path}?durability=normal") as stories:
+            return await import_peps(stories.store, stories.snapshots, PEPS, progress=lambda *_: None)
+
+    return Imported(path, asyncio.run(run()))

@@ -613,20 +613,26 @@ class TestFailingStore:
     async def test_health(self, client: Client, backend: Failing) -> None:
         """Health is SERVING, of the whole and of the service; NOT_SERVING while the store fails, then SERVING again."""
         stub: Any = health_pb2_grpc.HealthStub(client.channel)
-
-        async def becomes(service: str, status: int) -> None:
-            async for answer in stub.Watch(health_pb2.HealthCheckRequest(service=service)):
-                if answer.status == status:
-                    return
-
-        for service in ("", "fleet.context.v1.ContextService"):
+        services = ("", "fleet.context.v1.ContextService")
+        for service in services:
             answer = await stub.Check(health_pb2.HealthCheckRequest(service=service))
             assert answer.status == health_pb2.HealthCheckResponse.SERVING
         backend.error = StoreUnavailable(FORBIDDEN)
-        await becomes("", health_pb2.HealthCheckResponse.NOT_SERVING)
-        await becomes("fleet.context.v1.ContextService", health_pb2.HealthCheckResponse.NOT_SERVING)
+        for service in services:
+            await health_becomes(client.channel, service, health_pb2.HealthCheckResponse.NOT_SERVING)
         backend.error = None
-        await becomes("fleet.context.v1.ContextService", health_pb2.HealthCheckResponse.SERVING)
+        for service in services:
+            await health_becomes(client.channel, service, health_pb2.HealthCheckResponse.SERVING)
+
+
+async def health_becomes(channel: grpc.aio.Channel, service: str, status: int) -> None:
+    """Wait until health says this of a service."""
+    stub: Any = health_pb2_grpc.HealthStub(channel)
+    call = stub.Watch(health_pb2.HealthCheckRequest(service=service))
+    async for answer in call:
+        if answer.status == status:
+            break
+    call.cancel()
 
 
 async def test_reflection(client: Client) -> None:
@@ -652,11 +658,8 @@ async def test_a_stopping_server_finishes_its_calls(client: Client, stories: Sto
         return await ask(story_id, until)
 
     async def watch(channel: grpc.aio.Channel) -> None:
-        stub: Any = health_pb2_grpc.HealthStub(channel)
-        async for answer in stub.Watch(health_pb2.HealthCheckRequest()):
-            if answer.status == health_pb2.HealthCheckResponse.NOT_SERVING:
-                stopping.set()
-                return
+        await health_becomes(channel, "", health_pb2.HealthCheckResponse.NOT_SERVING)
+        stopping.set()
 
     async with AsyncExitStack() as stack:
         server = AsyncExitStack()

@@ -72,11 +72,15 @@ class MemoryMachine(StoreMachine):
 class SqliteMachine(StoreMachine):
     """SQLite beside memory."""
 
-    backend = staticmethod(sqlite_backend)
+    @staticmethod
+    def backend(folder: Path) -> SqliteBackend:
+        # Nobody pulls the plug here, and thousands of syncs take their time on a busy disk.
+        return SqliteBackend(folder / "log.db", durability="normal")
 
 
-TestMemoryMachine = MemoryMachine.TestCase
+# A hundred histories take seconds, on a busy machine a minute.
+TestMemoryMachine = pytest.mark.timeout(120)(MemoryMachine.TestCase)
 TestMemoryMachine.settings = settings(max_examples=30, stateful_step_count=40, deadline=None, print_blob=True)
 
-TestSqliteMachine = SqliteMachine.TestCase
-TestSqliteMachine.settings = settings(max_examples=60, stateful_step_count=40, deadline=None, print_blob=True)
+TestSqliteMachine = pytest.mark.timeout(120)(SqliteMachine.TestCase)
+TestSqliteMachine.settings = settings(max_examples=100, stateful_step_count=40, deadline=None, print_blob=True)

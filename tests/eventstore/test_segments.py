@@ -595,7 +595,7 @@ def killed(arguments: Iterable[str | Path], *, when: Iterator[bool]) -> None:
 async def test_export_killed(source: Path, tmp_path: Path, seed: int) -> None:
     """An export that was killed and called again makes the same file as an undisturbed one."""
     whole = (source / "log.segment").read_bytes()
-    wanted = random.Random(seed).randrange(1, len(whole) - 1_000_000)
+    wanted = random.Random(seed).randrange(1, len(whole) // 2)
     partial = tmp_path / "log.segment.partial"
 
     def grown() -> Iterator[bool]:
@@ -623,7 +623,7 @@ async def position_of(path: Path) -> int:
 @pytest.mark.parametrize("seed", range(4))
 def test_import_killed(source: Path, tmp_path: Path, seed: int) -> None:
     """An import that was killed and called again makes a log of the same digest."""
-    wanted = random.Random(seed).randrange(1, 8_000)
+    wanted = random.Random(seed).randrange(1, 5_000)
     path = tmp_path / "log.db"
 
     def grown() -> Iterator[bool]:

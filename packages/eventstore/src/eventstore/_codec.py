@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import ModuleType
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, cast
 
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import DecodeError, EncodeError, Message
 
 from eventstore._errors import EventStoreError, InvalidInput
 from eventstore.v1 import options_pb2
@@ -113,7 +113,7 @@ class Codec:
             raise InvalidInput("event", f"expected a message registered with the codec, got {_describe(message)}")
         try:
             return Payload(*name, message.SerializeToString(deterministic=True))
-        except ValueError as error:  # EncodeError is one; so is what upb raises for a lone surrogate
+        except (EncodeError, ValueError) as error:  # the second is what upb raises for a lone surrogate
             raise InvalidInput("event", f"{_describe(message)} cannot be serialised: {error}") from None
 
     def decode(self, stored: Payload) -> Sequence[Message]:

@@ -580,8 +580,11 @@ class _Listing:
 def _progress() -> Iterator[Report]:
     """Show a bar for each step, on a terminal only."""
     err = Console(stderr=True)
+    if not err.is_terminal:
+        yield lambda _step, _done, _total: None
+        return
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bars:
+    with Progress(*columns, console=err, transient=True) as bars:
         tasks: dict[str, TaskID] = {}
 
         def report(step: str, done: int, total: int) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import re
 import signal
 import socket
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Final
 
 import grpc
@@ -18,7 +18,7 @@ from context_service.api import ContextService
 from context_service.v1 import context_pb2, context_pb2_grpc
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
     from context_service.stories import Stories
 
@@ -91,14 +91,15 @@ async def _ask_store(stories: Stories, checks: health.aio.HealthServicer) -> Non
         await checks.set(name, health_pb2.HealthCheckResponse.ServingStatus.Value(status))
 
 
-async def until_stopped() -> None:
-    """Wait for SIGTERM or SIGINT."""
+@contextmanager
+def stop_signals() -> Iterator[asyncio.Event]:
+    """Set an event on SIGTERM and SIGINT instead of ending the process at once."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     try:
-        await stop.wait()
+        yield stop
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)

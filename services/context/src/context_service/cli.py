@@ -20,7 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from context_service.app import CannotListen, serving, until_stopped, without_secrets
+from context_service.app import CannotListen, serving, stop_signals, without_secrets
 from context_service.commands import Refused
 from context_service.peps import ImportFault, import_peps
 from context_service.stories import bound_at, open_stories
@@ -113,19 +113,21 @@ def serve(
 
 
 async def _serve(store: str, listen: str, log_level: str) -> None:
-    async with open_stories(store) as stories, serving(stories, listen) as address:
-        for name, value in {
-            "store": without_secrets(store),
-            "log": stories.store.log_id,
-            "durability": (await stories.store.backend.describe())["durability"],
-            "listen": listen,
-            "log-level": log_level,
-        }.items():
-            _out.print(f"{name}: {value}")
-        _out.print(f"serving on {address}")
-        sys.stdout.flush()
-        await until_stopped()
-        _out.print("stopping")
+    # Whoever reads that it serves may send the signal at once, so the handlers come first.
+    with stop_signals() as stop:
+        async with open_stories(store) as stories, serving(stories, listen) as address:
+            for name, value in {
+                "store": without_secrets(store),
+                "log": stories.store.log_id,
+                "durability": (await stories.store.backend.describe())["durability"],
+                "listen": listen,
+                "log-level": log_level,
+            }.items():
+                _out.print(f"{name}: {value}")
+            _out.print(f"serving on {address}")
+            sys.stdout.flush()
+            await stop.wait()
+            _out.print("stopping")
 
 
 @app.command("ls")

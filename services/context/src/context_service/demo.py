@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import grpc
 from rich.text import Text
 
-from context_service.app import serving, until_stopped
+from context_service.app import serving, stop_signals
 from context_service.peps import import_peps
 from context_service.stories import open_stories
 from context_service.v1 import context_pb2, context_pb2_grpc
@@ -67,8 +67,9 @@ async def run_demo(out: Console, progress: Progress, *, store: str | None, liste
                 command = f"{_program()} show {question.story_id} --at {moment} --clock occurred --store {store}"
                 out.print(f"  $ {command}", style="dim")
         if not once:
-            out.print(f"\nserving on {address} until Ctrl-C", style="bold")
-            await until_stopped()
+            with stop_signals() as stop:
+                out.print(f"\nserving on {address} until Ctrl-C", style="bold")
+                await stop.wait()
 
 
 async def _ask(out: Console, stub: context_pb2_grpc.ContextServiceStub, question: Question, moment: str) -> None:

@@ -332,7 +332,7 @@ def _reading(
     async def ask(side: _Side) -> Answer:
         bound = until(side)
         found = await side.store.read(stream, after=after, until=bound)
-        # Whether a time is over is each log's own clock's business.
+        # On a log that others use, what they have put behind a time may have made it final.
         final = None if isinstance(bound, Recorded) else found.final
         return tuple(map(_event, found.events)), found.version, side.number(found.position), final
 

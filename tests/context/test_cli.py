@@ -1,0 +1,483 @@
+"""The command ``context``, as people and programs call it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing, contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import pytest
+from context_service import cli
+from context_service.app import without_secrets
+from context_service.v1 import context_pb2 as pb
+from context_service.v1 import context_pb2_grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from tests.context.conftest import PEPS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.context.conftest import Imported
+
+CONTEXT = (sys.executable, "-m", "context_service")
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty folder to be in, and no settings from outside."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("CONTEXT_STORE", "CONTEXT_LISTEN", "CONTEXT_LOG_LEVEL", "COLUMNS"):
+        monkeypatch.delenv(name, raising=False)
+
+
+class Said:
+    """What a command printed, and how it ended."""
+
+    def __init__(self, code: object, out: str, err: str) -> None:
+        self.code = code
+        self.out = out
+        self.err = err
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return the lines as JSON."""
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+@pytest.fixture
+def context(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The command, run within this process."""
+
+    def run(*words: object) -> Said:
+        monkeypatch.setattr(sys, "argv", ["context", *map(str, words)])
+        with pytest.raises(SystemExit) as exited:
+            cli.main()
+        said = capsys.readouterr()
+        return Said(exited.value.code or 0, said.out, said.err)
+
+    return run
+
+
+def shell(command: str, **env: str) -> Said:
+    """Run a line of a shell in which ``context`` is the command."""
+    program = f'context() {{ "{sys.executable}" -m context_service "$@"; }}; '
+    done = subprocess.run(
+        ["/bin/bash", "-c", program + command], env=os.environ | env, capture_output=True, text=True, check=False
+    )
+    return Said(done.returncode, done.stdout, done.stderr)
+
+
+class TestReading:
+    def test_ls(self, context: Any, imported: Imported) -> None:
+        """`ls` lists the stories, one a line under a heading."""
+        said = context("ls", "--store", imported.url)
+        assert (said.code, said.err) == (0, "")
+        assert len(said.out.splitlines()) == 30
+        assert said.out.split()[:6] == ["story", "title", "phase", "decisions", "subtasks", "version"]
+        assert re.search(r"^3\.12 +Python 3\.12 +DESIGN +\d+ +0 +158 *$", said.out, re.MULTILINE)
+
+    def test_ls_json(self, context: Any, imported: Imported) -> None:
+        """`ls --json` gives an object a line, whose numbers add up to the import's."""
+        rows = context("ls", "--store", imported.url, "--json").rows()
+        assert len(rows) == 29
+        assert sum(row["decisions"] for row in rows) == 741
+        assert sum(row["version"] for row in rows) == imported.report.events_written
+        assert set(rows[0]) == {"story_id", "title", "phase", "decisions", "subtasks", "version"}
+
+    def test_ls_of_a_story(self, context: Any, imported: Imported) -> None:
+        """`ls STORY` lists what is in it; both forms say the same."""
+        rows = context("ls", "3.12", "--store", imported.url, "--json").rows()
+        assert {"kind": "decision", "id": "PEP-690", "status": "REJECTED", "title": "Lazy Imports"} in rows
+        lines = context("ls", "3.12", "--store", imported.url).out.splitlines()
+        assert [re.split(r"  +", line.rstrip()) for line in lines[1:]] == [list(row.values()) for row in rows]
+
+    def test_show(self, context: Any, imported: Imported) -> None:
+        """`show` prints the context on standard output, and of which version it is on the other."""
+        said = context("show", "3.12", "--store", imported.url)
+        assert said.out.startswith("# System\n\nYou work as architect on story 3.12 in phase DESIGN.\n")
+        assert re.fullmatch(r"version 158, position [0-9a-f]{32}:\d+\n", said.err)
+
+    def test_show_json(self, context: Any, imported: Imported) -> None:
+        """`show --json` holds the same text and all that a program wants to know of it."""
+        [row] = context("show", "3.12", "--store", imported.url, "--json").rows()
+        assert row["context"] + "\n" == context("show", "3.12", "--store", imported.url).out
+        assert (row["story_id"], row["version"]) == ("3.12", 158)
+        assert set(row) == {"story_id", "version", "position", "hash", "token_count", "context"}
+
+    def test_show_for_whom(self, context: Any, imported: Imported) -> None:
+        """Role and phase are understood in all their spellings."""
+        said = context("show", "3.12", "--role", "DEV", "--phase", "docs", "--store", imported.url)
+        assert "You work as developer on story 3.12 in phase DOC." in said.out
+
+    def test_show_at(self, context: Any, imported: Imported) -> None:
+        """`show --at` tells what was known then, on the clock that was asked for."""
+        words = ["show", "3.12", "--store", imported.url, "--at", "2023-06-01"]
+        then = context(*words, "--clock", "occurred")
+        assert "- PEP-703 [PROPOSED (Draft)]" in then.out
+        assert "- PEP-703 [APPROVED (Accepted)]" in context(*words[:-1], "2024-01-01", "--clock", "occurred").out
+        assert "- PEP-690 [REJECTED" in then.out
+        before = context(*words)
+        assert (before.code, before.err) == (
+            1,
+            "context: story_id: there is no story '3.12' yet at that moment\n",
+        )
+
+    def test_log(self, context: Any, imported: Imported) -> None:
+        """`log` tells who did what, when and why, an event after the other."""
+        said = context("log", "3.12", "--store", imported.url)
+        assert said.code == 0
+        assert "by python/peps, because python/peps commit " in said.out
+        rows = context("log", "3.12", "--store", imported.url, "--json").rows()
+        assert [row["version"] for row in rows] == list(range(1, 159))
+        assert rows[0]["event"] == "ContextCreated"
+        assert rows[0]["what"]["title"] == "Python 3.12"
+        assert rows[0]["why"] == f"python/peps commit {rows[0]['cause']}"
+        assert rows[0]["occurred_at"] < "2023" < rows[0]["recorded_at"]
+
+    @pytest.mark.parametrize(
+        "words", [[], ["ls"], ["show"], ["log"], ["import"], ["import", "peps"], ["serve"], ["demo"]]
+    )
+    def test_help(self, context: Any, words: list[str]) -> None:
+        """Every command explains itself."""
+        said = context(*words, "--help")
+        assert (said.code, said.err) == (0, "")
+        assert f"context {' '.join(words)}".strip() in said.out
+
+    def test_terminal_commands_in_texts(self, context: Any, tmp_path: Path) -> None:
+        """What stands in a log cannot command the terminal, nor be taken for markup or emoji."""
+        title = "\x1b[31m[bold]red[/bold] :smile: \x07"
+        line = {"ts": 1, "commit": "c", "pep": 1, "kind": "created", "fields": {"Title": title, "Status": title}}
+        (tmp_path / "one.jsonl").write_text(json.dumps(line), encoding="utf-8")
+        assert context("import", "peps", "one.jsonl").code == 0
+        for words in (["ls", "process"], ["show", "process"], ["log", "process"]):
+            said = context(*words)
+            assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f]", said.out)
+            assert "[31m[bold]red[/bold] :smile:" in said.out
+
+
+class TestWidth:
+    def test_sixty_columns(self, context: Any, imported: Imported, monkeypatch: pytest.MonkeyPatch) -> None:
+        """On a narrow terminal tables and help keep within it, and lose nothing."""
+        wide = context("ls", "3.12", "--store", imported.url).out
+        monkeypatch.setenv("COLUMNS", "60")
+        monkeypatch.setattr(cli, "_out", cli._console())
+        narrow = context("ls", "3.12", "--store", imported.url).out
+        assert max(len(line) for line in wide.splitlines()) > 60
+        assert sorted("".join(wide.split())) == sorted("".join(narrow.split()))
+        for shown in (narrow, *(context(*words, "--help").out for words in ([], ["show"], ["serve"]))):
+            assert max(len(line) for line in shown.splitlines()) <= 60
+
+    def test_pipe(self, imported: Imported) -> None:
+        """In a pipe a row is a line, however long it is, so that it can be searched."""
+        said = shell(f"context ls 3.12 --store {shlex_quote(imported.url)} | grep -c 'Using TypedDict .* typing'")
+        assert said.out == "1\n"
+
+
+def shlex_quote(text: str) -> str:
+    return "'" + text + "'"
+
+
+class TestStreams:
+    @pytest.mark.parametrize("words", ["ls", "log 3.12 --json"])
+    def test_a_reader_that_has_had_enough(self, imported: Imported, words: str) -> None:
+        """A pipe whose reader is gone ends the command without a word."""
+        said = shell(f"context {words} --store {shlex_quote(imported.url)} | true; echo ${{PIPESTATUS[0]}}")
+        assert (said.out, said.err) == ("1\n", "")
+
+    @pytest.mark.parametrize("words", ["ls", "show 3.12 --json"])
+    def test_a_full_disk(self, imported: Imported, words: str) -> None:
+        """An output that cannot be written is one line and exit code 1."""
+        said = shell(f"context {words} --store {shlex_quote(imported.url)} > /dev/full")
+        assert (said.code, said.err) == (1, "context: cannot write: No space left on device\n")
+
+    def test_a_closed_output(self, imported: Imported) -> None:
+        """With a closed standard output the command does its work all the same."""
+        said = shell(f"context show 3.12 --json --store {shlex_quote(imported.url)} >&-")
+        assert (said.code, said.out, said.err) == (0, "", "")
+
+
+class TestMistakes:
+    @pytest.mark.parametrize(
+        ("words", "said"),
+        [
+            ("ls --store nowhere://x", "context: url: expected one of .*; got 'nowhere://'"),
+            ("ls --store context.db", "context: url: expected one of .*; got 'context.db'"),
+            ("ls", "context: .*context.db: no such file"),
+            ("ls --store sqlite:///gone/x.db", "context: .*gone/x.db: its folder does not exist"),
+            ("ls --store sqlite:///text", "context: .*text: not an SQLite database, or a damaged one"),
+            ("ls --store sqlite:///other.db", "context: .*other.db: a database, but not of this kind"),
+            ("ls --store sqlite:///", "context: .*"),
+            ("serve --store sqlite:///text --listen 127.0.0.1:0", "context: .*text: not an SQLite .*"),
+            ("import peps peps.jsonl --store sqlite:///text", "context: .*text: not an SQLite .*"),
+            ("ls nosuch {store}", "context: story_id: there is no story 'nosuch'"),
+            ("show nosuch {store}", "context: story_id: there is no story 'nosuch'"),
+            ("log nosuch {store}", "context: story_id: there is no story 'nosuch'"),
+            ("log 3.1x {store}", "context: story_id: there is no story '3.1x'"),
+            ("show '' {store}", "context: story_id: expected a text that is not empty"),
+            ("show 3.12 --at yesterday {store}", "context: at: expected ISO 8601, for example .*; got 'yesterday'"),
+            ("show 3.12 --at '' {store}", "context: at: expected ISO 8601, for example .*; got ''"),
+            (
+                "show 3.12 --at 2020-01-01 --clock wall {store}",
+                "context: clock: expected one of recorded, occurred; got 'wall'",
+            ),
+            ("show 3.12 --clock wall {store}", "context: clock: expected one of recorded, occurred; got 'wall'"),
+            ("show 3.12 --role ceo {store}", "context: role: expected one of architect, .*; got 'ceo'"),
+            ("show 3.12 --phase x {store}", "context: phase: expected one of DESIGN, .*; got 'x'"),
+            ("show 3.12 --subtask x {store}", "context: subtask: the story has none of this id: 'x'"),
+            ("serve --log-level loud", "context: log-level: expected DEBUG, .*; got 'loud'"),
+            ("serve --listen nonsense", "context: cannot listen on 'nonsense': expected HOST:PORT"),
+            ("serve --listen 127.0.0.1", "context: cannot listen on '127.0.0.1': expected HOST:PORT"),
+            ("serve --listen 127.0.0.1:1x", "context: cannot listen on '127.0.0.1:1x': expected HOST:PORT"),
+            ("serve --listen 127.0.0.1:65536", "context: cannot listen on '127.0.0.1:65536': expected HOST:PORT"),
+            ("serve --listen 256.0.0.1:0", "context: cannot listen on 256.0.0.1:0: .*"),
+            ("serve --listen 192.0.2.1:0", "context: cannot listen on 192.0.2.1:0: Cannot assign requested address.*"),
+            ("import peps gone.jsonl", "context: gone.jsonl: No such file or directory"),
+            ("import peps .", r"context: \.: Is a directory"),
+            ("import peps text", "context: text, line 1: .*"),
+        ],
+    )
+    def test_one_line(self, context: Any, imported: Imported, tmp_path: Path, words: str, said: str) -> None:
+        """What a person can mend is told in one line on standard error, with exit code 1."""
+        (tmp_path / "text").write_text("no database\n" * 200, encoding="utf-8")
+        with closing(sqlite3.connect(tmp_path / "other.db")) as other:
+            other.execute("CREATE TABLE t(x)")
+        found = context(*[w.strip("'") for w in words.replace("{store}", f"--store {imported.url}").split()])
+        assert (found.code, found.out) == (1, "")
+        assert re.fullmatch(f"{said}\n", found.err)
+
+    @pytest.mark.parametrize(
+        "words", ["shw", "show", "show a b", "ls --colour", "import", "import pops x", "serve --listen"]
+    )
+    def test_usage(self, context: Any, words: str) -> None:
+        """A call that is none is exit code 2."""
+        found = context(*words.split())
+        assert found.code == 2
+        assert "Traceback" not in found.err
+
+    def test_no_command(self, context: Any) -> None:
+        """Without a word the command shows its help."""
+        found = context()
+        assert found.code == 2
+        assert "Commands" in found.out + found.err
+
+    def test_reading_makes_no_store(self, context: Any, tmp_path: Path) -> None:
+        """A command that reads never makes a file."""
+        for words in (["ls"], ["ls", "x"], ["show", "x"], ["log", "x"]):
+            assert context(*words).code == 1
+        assert list(tmp_path.iterdir()) == []
+
+
+class TestImport:
+    def test_counts(self, imported: Imported, context: Any, tmp_path: Path) -> None:
+        """A repeated import says in both forms that everything was there already."""
+        shutil.copy(imported.path, tmp_path / "context.db")
+        [row] = context("import", "peps", PEPS, "--json").rows()
+        assert (row["changes"], row["decisions"], row["stories"]) == (3_406, 741, 29)
+        assert (row["written"], row["already_there"]) == (0, 3_406)
+        assert (row["head"], row["digest"]) == (imported.report.head, imported.report.digest)
+        said = context("import", "peps", PEPS)
+        assert said.out.startswith("741 decisions of 29 stories from 3406 changes: 0 written, 3406 there already, in ")
+        assert re.search(r"^ +212 decisions without a version$", said.out, re.MULTILINE)
+        assert said.err == ""
+
+    def test_ctrl_c(self, context: Any, tmp_path: Path) -> None:
+        """Ctrl-C stops an import at once, without a traceback; the next one goes on from there."""
+        path, store = tmp_path / "most.jsonl", tmp_path / "context.db"
+        path.write_text("\n".join(PEPS.read_text(encoding="utf-8").splitlines()[:2_000]), encoding="utf-8")
+        words = ["import", "peps", str(path), "--store", "sqlite:///context.db?durability=normal"]
+        with started(*words) as importing:
+            wait_until(lambda: head(store) >= 50, importing)
+            importing.send_signal(signal.SIGINT)
+            out, err = importing.communicate()
+        assert (importing.returncode, out, err) == (130, "", "")
+        stopped = head(store)
+        assert 50 <= stopped < 2_000
+        assert context(*words, "--json").rows()[0]["already_there"] == stopped
+        assert head(store) == 2_000
+
+
+def head(store: Path) -> int:
+    """Return how far a log in a file has come; 0 while it is not there."""
+    with suppress(sqlite3.Error), closing(sqlite3.connect(f"{store.as_uri()}?mode=ro", uri=True)) as connection:
+        (found,) = connection.execute("SELECT coalesce(max(pos), 0) FROM commits").fetchone()
+        return int(found)
+    return 0
+
+
+def wait_until(true: Any, process: subprocess.Popen[str]) -> None:
+    """Wait for a condition that a process brings about."""
+    deadline = time.monotonic() + 15
+    while not true():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+@contextmanager
+def started(*words: str, **env: str) -> Iterator[subprocess.Popen[str]]:
+    """Run the command in the background; whatever happens, it is gone afterwards."""
+    # A shell that runs the tests in its background makes its children ignore Ctrl-C, unless somebody handles it.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process = subprocess.Popen(
+            [*CONTEXT, *words], env=os.environ | env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def address_of(serving: subprocess.Popen[str]) -> tuple[str, list[str]]:
+    """Return where a starting service listens, and what it printed before."""
+    assert serving.stdout is not None
+    lines: list[str] = []
+    for line in serving.stdout:
+        if line.startswith("serving on "):
+            return line.split()[2], lines
+        lines.append(line.rstrip("\n"))
+    raise AssertionError(serving.communicate())
+
+
+class TestServe:
+    def test_settings(self, tmp_path: Path) -> None:
+        """The service prints its settings at the start, and what it is not told it takes from the environment."""
+        store = f"sqlite:///{tmp_path}/from-env.db?durability=normal"
+        env = {"CONTEXT_STORE": store, "CONTEXT_LISTEN": "127.0.0.1:0", "CONTEXT_LOG_LEVEL": "warning"}
+        with started("serve", **env) as serving:
+            address, lines = address_of(serving)
+            serving.send_signal(signal.SIGTERM)
+            serving.communicate()
+        settings = dict(line.split(": ", 1) for line in lines)
+        assert settings.pop("durability").startswith("normal: ")
+        assert re.fullmatch("[0-9a-f]{32}", settings.pop("log"))
+        assert settings == {"store": store, "listen": "127.0.0.1:0", "log-level": "WARNING"}
+        assert re.fullmatch(r"127\.0\.0\.1:[1-9]\d+", address)
+        assert serving.returncode == 0
+
+    def test_flags_win(self, tmp_path: Path) -> None:
+        """A flag is stronger than the environment."""
+        with started(
+            "serve", "--listen", "127.0.0.1:0", "--store", "sqlite:///flag.db", CONTEXT_STORE="x://y"
+        ) as serving:
+            _, lines = address_of(serving)
+            serving.send_signal(signal.SIGTERM)
+            serving.communicate()
+        assert "store: sqlite:///flag.db" in lines
+        assert (tmp_path / "flag.db").exists()
+
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+    def test_stops_cleanly(self, tmp_path: Path, number: signal.Signals) -> None:
+        """A signal stops the service with exit code 0, after the call that was under way has got its answer."""
+        with started("serve", "--listen", "127.0.0.1:0") as serving:
+            address, _ = address_of(serving)
+            assert serving.stdout is not None
+            with grpc.insecure_channel(address) as channel, closing(sqlite3.connect(tmp_path / "context.db")) as rival:
+                stub: Any = context_pb2_grpc.ContextServiceStub(channel)
+                change = pb.ContextChange(operation="CREATE", entity_type="CASE", payload='{"title": "t"}')
+                # The write waits for the file as long as somebody else writes.
+                rival.execute("BEGIN IMMEDIATE")
+                call = stub.UpdateContext.future(pb.UpdateContextRequest(story_id="S-1", changes=[change]))
+                # An answer to a later call on the same connection says that the earlier one has arrived.
+                health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())  # type: ignore[attr-defined]
+                serving.send_signal(number)
+                assert serving.stdout.readline() == "stopping\n"
+                assert not call.done()
+                rival.rollback()
+                assert call.result().version == 1
+            out, err = serving.communicate()
+        assert (serving.returncode, out, err) == (0, "", "")
+        assert head(tmp_path / "context.db") == 1
+
+    def test_port_in_use(self, context: Any) -> None:
+        """A port that somebody listens on is not shared."""
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            address = f"127.0.0.1:{taken.getsockname()[1]}"
+            said = context("serve", "--listen", address)
+        assert (said.code, said.out) == (1, "")
+        assert re.fullmatch(rf"context: cannot listen on {address}: Address already in use.*\n", said.err)
+
+    def test_two_services(self, context: Any) -> None:
+        """Two services do not share a port, so that no caller is answered by the wrong one."""
+        with started("serve", "--listen", "127.0.0.1:0") as serving:
+            address, _ = address_of(serving)
+            said = context("serve", "--listen", address)
+            assert said.code == 1
+            assert said.err.startswith(f"context: cannot listen on {address}: Address already in use")
+            serving.send_signal(signal.SIGTERM)
+            serving.communicate()
+        assert serving.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("sqlite:///context.db", "sqlite:///context.db"),
+        ("sqlite:////a/b@c/x.db?durability=full", "sqlite:////a/b@c/x.db?durability=full"),
+        ("memory://", "memory://"),
+        ("nats://host:4222/stream", "nats://host:4222/stream"),
+        ("nats://ann@host", "nats://***@host"),
+        ("nats://ann:pa:ss@host:4222/s", "nats://***@host:4222/s"),
+        ("nats://ann:p@ss@host", "nats://***@host"),
+        ("nats://host?password=x&replicas=3", "nats://host?password=***&replicas=3"),
+        ("nats://host?replicas=3&PASSWORD=x", "nats://host?replicas=3&PASSWORD=***"),
+        ("nats://host?token=x", "nats://host?token=***"),
+        ("nats://host?nkey_seed=x", "nats://host?nkey_seed=***"),
+        ("nats://host?credentials=/a/b", "nats://host?credentials=***"),
+        ("nats://host?api_key=a=b", "nats://host?api_key=***"),
+        ("nats://host?auth=x&client_secret=y", "nats://host?auth=***&client_secret=***"),
+        ("nats://host?passphrase=", "nats://host?passphrase=***"),
+    ],
+)
+def test_without_secrets(url: str, shown: str) -> None:
+    """A URL is shown without its user, password and secret options, and else as it is."""
+    assert without_secrets(url) == shown
+
+
+class TestDemo:
+    @pytest.mark.timeout(60)
+    def test_once(self, context: Any, tmp_path: Path) -> None:
+        """The demo ends with three questions, each with two answers that differ, and commands that give them too."""
+        said = shell(f"context demo --once --store sqlite:///{tmp_path}/demo.db")
+        assert (said.code, said.err) == (0, "")
+        summary, *questions = said.out.strip().split("\n\n")
+        assert summary.startswith("741 decisions of 29 stories from 3406 changes in ")
+        assert len(questions) == 3
+        for question in questions:
+            asked, *rest = question.splitlines()
+            assert asked.endswith("?")
+            (then, before), (later, after) = (rest[0:2], rest[2:4])
+            assert before != after
+            assert then.split()[0] < later.split()[0]
+            for line, command in zip((before, after), rest[4:], strict=True):
+                program, *words = command.split()[1:]
+                assert program
+                assert line.strip() in context(*words).out.splitlines()
+
+    @pytest.mark.timeout(60)
+    def test_goes_on(self, imported: Imported, tmp_path: Path) -> None:
+        """Without --once the demo goes on serving until Ctrl-C, which ends it cleanly."""
+        shutil.copy(imported.path, tmp_path / "demo.db")
+        with started("demo", "--store", "sqlite:///demo.db", "--listen", "127.0.0.1:0") as demo:
+            address, _ = address_of(demo)
+            with grpc.insecure_channel(address) as channel:
+                stub: Any = context_pb2_grpc.ContextServiceStub(channel)
+                answer = stub.GetContext(pb.GetContextRequest(story_id="3.12", role="architect"))
+            assert answer.version == "158"
+            demo.send_signal(signal.SIGINT)
+            _, err = demo.communicate()
+        assert (demo.returncode, err) == (0, "")
