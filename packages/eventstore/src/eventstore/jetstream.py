@@ -17,6 +17,7 @@ import uuid
 from collections import OrderedDict
 from contextlib import aclosing, suppress
 from datetime import datetime
+from http.client import HTTPException
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 from urllib.parse import parse_qsl, urlsplit
 
@@ -77,7 +78,6 @@ _LOG_ID: Final = "eventstore.log_id"
 _FORMAT: Final = "eventstore.format"
 
 _START_SECONDS: Final = 10.0
-_WAIT_SECONDS: Final = 0.1
 _API_SECONDS: Final = 5.0
 _PUBLISH_SECONDS: Final = 2.0
 _APPEND_SECONDS: Final = 10.0
@@ -165,7 +165,7 @@ class JetStreamBackend:
         try:
             await wire.open()
             self._check_server(client)
-            info = await self._find_patiently(wire)
+            info = await self._find_or_make(wire)
             self._copies = info["config"]["num_replicas"]
             self._log_id = info["config"]["metadata"][_LOG_ID]
             if self._strict:
@@ -190,21 +190,11 @@ class JetStreamBackend:
         if client.max_payload < _MIN_PAYLOAD:
             raise NotAStore(f"the server takes messages of {client.max_payload:,} bytes; {_MIN_PAYLOAD:,} are needed")
 
-    async def _find_patiently(self, wire: Wire) -> dict[str, Any]:
-        """Wait for a cluster that elects its leaders."""
-        loop = asyncio.get_running_loop()
-        end = loop.time() + self._start_seconds
-        while True:
-            try:
-                return await self._find_or_make(wire)
-            except NoAnswer:
-                if loop.time() > end:
-                    raise
-                await asyncio.sleep(_WAIT_SECONDS)
-
     async def _find_or_make(self, wire: Wire) -> dict[str, Any]:
         try:
-            return await self._reconciled(wire, await wire.ask(f"STREAM.INFO.{self._name}", seconds=_API_SECONDS))
+            return await self._reconciled(
+                wire, await wire.ask(f"STREAM.INFO.{self._name}", seconds=self._start_seconds)
+            )
         except Refused as error:
             if error.err_code != _STREAM_NOT_FOUND:
                 raise
@@ -217,12 +207,12 @@ class JetStreamBackend:
             "metadata": {_LOG_ID: uuid.uuid4().hex, _FORMAT: "1"},
         }
         try:
-            return await wire.api(f"STREAM.CREATE.{self._name}", config, seconds=self._start_seconds)
+            return await wire.ask(f"STREAM.CREATE.{self._name}", config, seconds=self._start_seconds)
         except Refused as error:
             if error.err_code != _STREAM_EXISTS:
                 raise
         # Somebody else was first.
-        return await self._reconciled(wire, await wire.ask(f"STREAM.INFO.{self._name}", seconds=_API_SECONDS))
+        return await self._reconciled(wire, await wire.ask(f"STREAM.INFO.{self._name}", seconds=self._start_seconds))
 
     @property
     def _declared(self) -> dict[str, Any]:
@@ -260,7 +250,7 @@ class JetStreamBackend:
         if not different:
             return info
         changed = {**config, **{key: declared[key] for key in different}}
-        return await wire.api(f"STREAM.UPDATE.{self._name}", changed, seconds=self._start_seconds)
+        return await wire.ask(f"STREAM.UPDATE.{self._name}", changed, seconds=self._start_seconds)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -770,6 +760,16 @@ class _Ack(msgspec.Struct):
     error: _AckError | None = None
 
 
+class _JszConfig(msgspec.Struct):
+    sync_always: bool = False
+
+
+class _Jsz(msgspec.Struct):
+    """What a monitoring port tells; a server without JetStream tells no configuration."""
+
+    config: _JszConfig
+
+
 _END_OF_BATCH: Final = 204
 _CONTROL: Final = 100
 _NOT_FOUND: Final = 404
@@ -832,10 +832,9 @@ def _sync_always(address: str) -> bool | None:
     """Ask a monitoring port whether its server syncs before it acknowledges; None when it does not tell."""
     try:
         with urllib.request.urlopen(f"{address.rstrip('/')}/jsz?config=true", timeout=_API_SECONDS) as answer:  # noqa: S310 (the operator's own address)
-            config = msgspec.json.decode(answer.read()).get("config") or {}
-    except (OSError, ValueError, msgspec.DecodeError):
+            return msgspec.json.decode(answer.read(), type=_Jsz).config.sync_always
+    except (OSError, ValueError, HTTPException, msgspec.DecodeError):
         return None
-    return bool(config.get("sync_always"))
 
 
 def from_url(url: str, *, create: bool) -> JetStreamBackend:
