@@ -183,18 +183,15 @@ class JetStreamBackend:
         return await connect(self._servers, self._options, seconds=self._start_seconds, reconnect=reconnect)
 
     def _check_server(self, client: Client) -> None:
-        version = client.connected_server_version
-        if (version.major, version.minor, version.patch) < OLDEST_SERVER:
-            wanted = ".".join(map(str, OLDEST_SERVER))
-            raise NotAStore(f"the server is nats-server {version}; {wanted} or later is needed")
+        if _server_version(client) < OLDEST_SERVER:
+            found, wanted = (".".join(map(str, version)) for version in (_server_version(client), OLDEST_SERVER))
+            raise NotAStore(f"the server is nats-server {found}; {wanted} or later is needed")
         if client.max_payload < _MIN_PAYLOAD:
             raise NotAStore(f"the server takes messages of {client.max_payload:,} bytes; {_MIN_PAYLOAD:,} are needed")
 
     async def _find_or_make(self, wire: Wire) -> dict[str, Any]:
         try:
-            return await self._reconciled(
-                wire, await wire.ask(f"STREAM.INFO.{self._name}", seconds=self._start_seconds)
-            )
+            return await self._reconciled(wire)
         except Refused as error:
             if error.err_code != _STREAM_NOT_FOUND:
                 raise
@@ -212,7 +209,7 @@ class JetStreamBackend:
             if error.err_code != _STREAM_EXISTS:
                 raise
         # Somebody else was first.
-        return await self._reconciled(wire, await wire.ask(f"STREAM.INFO.{self._name}", seconds=self._start_seconds))
+        return await self._reconciled(wire)
 
     @property
     def _declared(self) -> dict[str, Any]:
@@ -231,8 +228,9 @@ class JetStreamBackend:
             "max_msg_size": -1,
         }
 
-    async def _reconciled(self, wire: Wire, info: dict[str, Any]) -> dict[str, Any]:
+    async def _reconciled(self, wire: Wire) -> dict[str, Any]:
         """Change what can be changed without harm; refuse a stream that differs otherwise."""
+        info = await wire.ask(f"STREAM.INFO.{self._name}", seconds=self._start_seconds)
         config = info["config"]
         declared = self._declared
         if self._replicas is not None:
@@ -594,7 +592,7 @@ class JetStreamBackend:
         cluster = info.get("cluster") or {}
         return {
             "backend": "jetstream",
-            "server": f"nats-server {self._now_open.client.connected_server_version}",
+            "server": f"nats-server {'.'.join(map(str, _server_version(self._now_open.client)))}",
             "stream": self._name,
             "subjects": ", ".join(info["config"]["subjects"]),
             "replicas": info["config"]["num_replicas"],
@@ -775,6 +773,11 @@ _CONTROL: Final = 100
 _NOT_FOUND: Final = 404
 _ACK_TOKENS: Final = 9
 _LISTED: Final = 100
+
+
+def _server_version(client: Client) -> tuple[int, int, int]:
+    version = client.connected_server_version
+    return version.major, version.minor, version.patch
 
 
 def _settle(future: asyncio.Future[None]) -> None:
