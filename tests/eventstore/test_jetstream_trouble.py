@@ -220,6 +220,25 @@ async def test_wrong_hint(place: Place) -> None:
         assert len(await everything(log)) == 10
 
 
+async def test_reading_saves_the_look(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who has read a stream, or appended to it, appends with one message."""
+    async with opened(place) as (log, _), another(log) as reader:
+        for version in range(3):
+            await log.append(commit(STREAM, version))
+        await flat(reader.read(STREAM, after=0))  # type: ignore[arg-type]
+        send, sent = Wire.send, 0
+
+        async def count(*arguments: Any) -> bytes:
+            nonlocal sent
+            sent += 1
+            return await send(*arguments)
+
+        monkeypatch.setattr(Wire, "send", count)
+        for version in range(3, 6):
+            await reader.append(commit(STREAM, version))
+        assert sent == 3
+
+
 async def test_in_flight(three: Place) -> None:
     """Of many appends under way at once each is stored, in the order of the calls."""
     async with opened(three) as (log, _):

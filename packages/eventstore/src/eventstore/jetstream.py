@@ -26,6 +26,7 @@ import nats.errors
 
 from eventstore._errors import (
     Conflict,
+    CorruptCommit,
     EventStoreError,
     InvalidInput,
     NotAStore,
@@ -109,6 +110,9 @@ class _Lost(Exception):
 
 class JetStreamBackend:
     """Keeps a log in a JetStream stream of nats-server 2.12.4 or later.
+
+    Appends under way at once are stored in the order of the calls while the servers answer; one that must be sent
+    again, because a leader was lost, may come after later ones on other streams.
 
     Args:
         servers: URLs, ``nats://host:4222`` or ``tls://host:4222``, with ``user:password@`` where that is wanted.
@@ -430,10 +434,15 @@ class JetStreamBackend:
         self._now_open  # noqa: B018 (raises when it is closed)
         # A replica that answers may be behind what the leader has acknowledged.
         last = (await self._leader_tail(stream)).sequence if self._copies > 1 else 0
+        end: RawCommit | None = None
         async for chunk in self._read(stream, position + 1, last):
             wanted = chunk if position or not after else [raw for raw in chunk if _end(raw) > after]
             if wanted:
                 yield wanted
+            end = chunk[-1]
+        if end is not None:
+            with suppress(CorruptCommit):
+                self._remember(stream, _end(end), end.position)
 
     async def _read(self, stream: StreamId, sequence: int, last: int = 0) -> AsyncGenerator[list[RawCommit], None]:
         """Yield a stream's commits from a sequence on, at least to the last one that is known to be there."""
