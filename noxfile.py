@@ -25,6 +25,7 @@ nox.options.sessions = ["lint", "protos-check", "types", "unit", "contract", "do
 
 ROOT = Path(__file__).parent
 EVENTSTORE = "packages/eventstore"
+JETSTREAM = f"{EVENTSTORE}[jetstream]"
 CONTEXT = "services/context"
 SOURCES = [f"{EVENTSTORE}/src", f"{CONTEXT}/src"]
 EXAMPLES = "docs/examples"
@@ -33,7 +34,7 @@ EXAMPLES = "docs/examples"
 def install(session: nox.Session, *groups: str) -> None:
     """Install all our distributions, editable, and some of the root's dependency groups."""
     chosen = [word for group in groups for word in ("--group", group)]
-    session.install("-e", EVENTSTORE, "-e", CONTEXT, *chosen)
+    session.install("-e", JETSTREAM, "-e", CONTEXT, *chosen)
 
 
 @nox.session

@@ -18,19 +18,21 @@ from eventstore import (
     AtVersion,
     EventStore,
     MemorySnapshots,
+    Position,
     ReadOnly,
     StoreFull,
     StoreUnavailable,
     StreamId,
     Token,
 )
+from eventstore._values import BEGINNING
 from eventstore.memory import MemoryBackend
 from google.rpc import error_details_pb2, status_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
     from pathlib import Path
 
     from eventstore import Commit
@@ -550,7 +552,7 @@ class Failing(MemoryBackend):
         self._fail()
         return await super().head()
 
-    async def read(self, stream: StreamId, *, after: Any) -> AsyncIterator[Any]:
+    async def read(self, stream: StreamId, *, after: Any, position: Position = BEGINNING) -> AsyncGenerator[Any, None]:
         """Fail, or read."""
         self._fail()
         async for chunk in super().read(stream, after=after):

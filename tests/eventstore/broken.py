@@ -25,10 +25,11 @@ from eventstore import (
     Version,
 )
 from eventstore._envelope import parse
+from eventstore._values import BEGINNING
 from eventstore.memory import MemoryBackend, now_micros
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -95,15 +96,17 @@ class DoesNothing:
     async def tail(self, stream: StreamId) -> Tail:
         return Tail(Version(0), Position(0))
 
-    async def read(self, stream: StreamId, *, after: Version) -> AsyncIterator[Sequence[RawCommit]]:
+    async def read(
+        self, stream: StreamId, *, after: Version, position: Position = BEGINNING
+    ) -> AsyncGenerator[Sequence[RawCommit], None]:
         return
         yield
 
-    async def log(self, *, after: Position) -> AsyncIterator[Sequence[RawCommit]]:
+    async def log(self, *, after: Position) -> AsyncGenerator[Sequence[RawCommit], None]:
         return
         yield
 
-    async def follow(self, *, after: Position) -> AsyncIterator[Sequence[RawCommit] | Progress]:
+    async def follow(self, *, after: Position) -> AsyncGenerator[Sequence[RawCommit] | Progress, None]:
         while True:
             yield Progress(after, caught_up=True)
             await asyncio.sleep(1)
@@ -114,7 +117,7 @@ class DoesNothing:
     async def position_at(self, recorded_at: int) -> Moment:
         return Moment(Position(0), final=False)
 
-    async def streams(self, category: str | None = None) -> AsyncIterator[Sequence[StreamInfo]]:
+    async def streams(self, category: str | None = None) -> AsyncGenerator[Sequence[StreamInfo], None]:
         return
         yield
 
@@ -196,7 +199,7 @@ class RefusedMakesStream(Sound):
         names: set[StreamId] = self.__dict__.setdefault("names", set())
         return names
 
-    async def streams(self, category: str | None = None) -> AsyncIterator[Sequence[StreamInfo]]:
+    async def streams(self, category: str | None = None) -> AsyncGenerator[Sequence[StreamInfo], None]:
         async for chunk in super().streams(category):
             yield chunk
         for name in sorted(self._names() - set(self._streams)):
@@ -411,7 +414,9 @@ class StreamsInTurn(Sound):
 class StreamNewestFirst(Sound):
     """A stream is read from its end."""
 
-    async def read(self, stream: StreamId, *, after: Version) -> AsyncIterator[Sequence[RawCommit]]:
+    async def read(
+        self, stream: StreamId, *, after: Version, position: Position = BEGINNING
+    ) -> AsyncGenerator[Sequence[RawCommit], None]:
         async for chunk in super().read(stream, after=after):
             yield chunk[::-1]
 
@@ -429,7 +434,7 @@ class ComesLate(Sound):
             late.discard(answer.position)
         return answer
 
-    async def log(self, *, after: Position) -> AsyncIterator[Sequence[RawCommit]]:
+    async def log(self, *, after: Position) -> AsyncGenerator[Sequence[RawCommit], None]:
         late = self.__dict__.get("late", set())
         async for chunk in super().log(after=after):
             if seen := [raw for raw in chunk if raw.position not in late]:
@@ -444,7 +449,7 @@ class LogStale(Sound):
 
     _looked = 0
 
-    async def log(self, *, after: Position) -> AsyncIterator[Sequence[RawCommit]]:
+    async def log(self, *, after: Position) -> AsyncGenerator[Sequence[RawCommit], None]:
         self._check_reached(after)
         looked, self._looked = self._looked, len(self._commits)
         async for chunk in super().log(after=after):
@@ -497,7 +502,9 @@ class OtherHandleStale(Sound):
         self.known.add(answer.position)
         return answer
 
-    async def read(self, stream: StreamId, *, after: Version) -> AsyncIterator[Sequence[RawCommit]]:
+    async def read(
+        self, stream: StreamId, *, after: Version, position: Position = BEGINNING
+    ) -> AsyncGenerator[Sequence[RawCommit], None]:
         async for chunk in super().read(stream, after=after):
             if seen := [raw for raw in chunk if raw.position in self.known]:
                 yield seen
@@ -663,7 +670,9 @@ class FinalWhenPast(Sound):
 class ReadSkipsMiddle(Sound):
     """The commit around the version to read after is left out."""
 
-    async def read(self, stream: StreamId, *, after: Version) -> AsyncIterator[Sequence[RawCommit]]:
+    async def read(
+        self, stream: StreamId, *, after: Version, position: Position = BEGINNING
+    ) -> AsyncGenerator[Sequence[RawCommit], None]:
         async for chunk in super().read(stream, after=after):
             if seen := [raw for raw in chunk if parse(raw).first_version > after]:
                 yield seen
@@ -672,7 +681,9 @@ class ReadSkipsMiddle(Sound):
 class ReadOneTooMany(Sound):
     """The commit that ends at the version to read after is read again."""
 
-    async def read(self, stream: StreamId, *, after: Version) -> AsyncIterator[Sequence[RawCommit]]:
+    async def read(
+        self, stream: StreamId, *, after: Version, position: Position = BEGINNING
+    ) -> AsyncGenerator[Sequence[RawCommit], None]:
         async for chunk in super().read(stream, after=Version(max(after - 1, 0))):
             yield chunk
 
@@ -680,7 +691,9 @@ class ReadOneTooMany(Sound):
 class ReadMakesUp(Sound):
     """A stream that does not exist is read as one without commits, in one empty chunk."""
 
-    async def read(self, stream: StreamId, *, after: Version) -> AsyncIterator[Sequence[RawCommit]]:
+    async def read(
+        self, stream: StreamId, *, after: Version, position: Position = BEGINNING
+    ) -> AsyncGenerator[Sequence[RawCommit], None]:
         if not self._version(stream):
             self._check_open()
             yield []
@@ -695,7 +708,9 @@ def _without_ends(chunk: Sequence[RawCommit]) -> Sequence[RawCommit]:
 class ReadSkipsAtChunk(Sound):
     """The last commit of every full chunk of a stream is skipped."""
 
-    async def read(self, stream: StreamId, *, after: Version) -> AsyncIterator[Sequence[RawCommit]]:
+    async def read(
+        self, stream: StreamId, *, after: Version, position: Position = BEGINNING
+    ) -> AsyncGenerator[Sequence[RawCommit], None]:
         async for chunk in super().read(stream, after=after):
             yield _without_ends(chunk)
 
@@ -703,7 +718,7 @@ class ReadSkipsAtChunk(Sound):
 class LogSkipsAtChunk(Sound):
     """The last commit of every full chunk of the log is skipped."""
 
-    async def log(self, *, after: Position) -> AsyncIterator[Sequence[RawCommit]]:
+    async def log(self, *, after: Position) -> AsyncGenerator[Sequence[RawCommit], None]:
         async for chunk in super().log(after=after):
             yield _without_ends(chunk)
 
@@ -719,7 +734,9 @@ def _up_to_bytes(chunk: Sequence[RawCommit]) -> Iterator[RawCommit]:
 class ReadDropsBytes(Sound):
     """What does not fit into the bytes of a chunk of a stream is dropped."""
 
-    async def read(self, stream: StreamId, *, after: Version) -> AsyncIterator[Sequence[RawCommit]]:
+    async def read(
+        self, stream: StreamId, *, after: Version, position: Position = BEGINNING
+    ) -> AsyncGenerator[Sequence[RawCommit], None]:
         async for chunk in super().read(stream, after=after):
             yield list(_up_to_bytes(chunk))
 
@@ -727,7 +744,7 @@ class ReadDropsBytes(Sound):
 class LogDropsBytes(Sound):
     """What does not fit into the bytes of a chunk of the log is dropped."""
 
-    async def log(self, *, after: Position) -> AsyncIterator[Sequence[RawCommit]]:
+    async def log(self, *, after: Position) -> AsyncGenerator[Sequence[RawCommit], None]:
         async for chunk in super().log(after=after):
             yield list(_up_to_bytes(chunk))
 
@@ -735,7 +752,7 @@ class LogDropsBytes(Sound):
 class OneChunk(Sound):
     """The whole log is one chunk."""
 
-    async def log(self, *, after: Position) -> AsyncIterator[Sequence[RawCommit]]:
+    async def log(self, *, after: Position) -> AsyncGenerator[Sequence[RawCommit], None]:
         if found := [raw async for chunk in super().log(after=after) for raw in chunk]:
             yield found
 
@@ -743,7 +760,7 @@ class OneChunk(Sound):
 class LogIncludesAfter(Sound):
     """The log is read from its position on, that commit included."""
 
-    async def log(self, *, after: Position) -> AsyncIterator[Sequence[RawCommit]]:
+    async def log(self, *, after: Position) -> AsyncGenerator[Sequence[RawCommit], None]:
         self._check_reached(after)
         async for chunk in super().log(after=Position(max(after - 1, 0))):
             yield chunk
@@ -752,7 +769,7 @@ class LogIncludesAfter(Sound):
 class LogDoesNotStop(Sound):
     """The log waits for more at its end."""
 
-    async def log(self, *, after: Position) -> AsyncIterator[Sequence[RawCommit]]:
+    async def log(self, *, after: Position) -> AsyncGenerator[Sequence[RawCommit], None]:
         async for found in super().follow(after=after):
             if not isinstance(found, Progress):
                 yield found
@@ -761,7 +778,7 @@ class LogDoesNotStop(Sound):
 class LogSwapsStreams(Sound):
     """Of two neighbouring commits in one chunk the log gives the bytes of the other."""
 
-    async def log(self, *, after: Position) -> AsyncIterator[Sequence[RawCommit]]:
+    async def log(self, *, after: Position) -> AsyncGenerator[Sequence[RawCommit], None]:
         async for chunk in super().log(after=after):
             swapped = list(chunk)
             if len(swapped) == 2:
@@ -776,7 +793,9 @@ class LogSwapsStreams(Sound):
 class ReadBreaksOff(Sound):
     """A stream that grows while it is read is read again from its beginning."""
 
-    async def read(self, stream: StreamId, *, after: Version) -> AsyncIterator[Sequence[RawCommit]]:
+    async def read(
+        self, stream: StreamId, *, after: Version, position: Position = BEGINNING
+    ) -> AsyncGenerator[Sequence[RawCommit], None]:
         before = self._version(stream)
         async for chunk in super().read(stream, after=after):
             yield chunk
@@ -800,7 +819,7 @@ class UnknownPositionIsEmpty(Sound):
 class FollowSkipsAtChunk(Sound):
     """The last commit of every full chunk of a follow is skipped."""
 
-    async def follow(self, *, after: Position) -> AsyncIterator[Sequence[RawCommit] | Progress]:
+    async def follow(self, *, after: Position) -> AsyncGenerator[Sequence[RawCommit] | Progress, None]:
         async for found in super().follow(after=after):
             yield found if isinstance(found, Progress) else _without_ends(found)
 
@@ -808,7 +827,7 @@ class FollowSkipsAtChunk(Sound):
 class FollowRepeats(Sound):
     """The last commit of every full chunk of a follow comes again."""
 
-    async def follow(self, *, after: Position) -> AsyncIterator[Sequence[RawCommit] | Progress]:
+    async def follow(self, *, after: Position) -> AsyncGenerator[Sequence[RawCommit] | Progress, None]:
         async for found in super().follow(after=after):
             yield found
             if not isinstance(found, Progress) and len(found) == 100:
@@ -818,7 +837,7 @@ class FollowRepeats(Sound):
 class FollowSilent(Sound):
     """A follow never says that it is caught up."""
 
-    async def follow(self, *, after: Position) -> AsyncIterator[Sequence[RawCommit] | Progress]:
+    async def follow(self, *, after: Position) -> AsyncGenerator[Sequence[RawCommit] | Progress, None]:
         async for found in super().follow(after=after):
             if not isinstance(found, Progress):
                 yield found
@@ -827,7 +846,7 @@ class FollowSilent(Sound):
 class FollowSilentWhenIdle(Sound):
     """A follow says that it is caught up once, and no more while nothing comes."""
 
-    async def follow(self, *, after: Position) -> AsyncIterator[Sequence[RawCommit] | Progress]:
+    async def follow(self, *, after: Position) -> AsyncGenerator[Sequence[RawCommit] | Progress, None]:
         said = None
         async for found in super().follow(after=after):
             if found != said:
@@ -838,7 +857,7 @@ class FollowSilentWhenIdle(Sound):
 class FollowSlow(Sound):
     """A follow looks for commits now and then."""
 
-    async def follow(self, *, after: Position) -> AsyncIterator[Sequence[RawCommit] | Progress]:
+    async def follow(self, *, after: Position) -> AsyncGenerator[Sequence[RawCommit] | Progress, None]:
         async for found in super().follow(after=after):
             yield found
             if isinstance(found, Progress):
@@ -848,7 +867,7 @@ class FollowSlow(Sound):
 class FollowProgressBehind(Sound):
     """A follow says that it is caught up where it began."""
 
-    async def follow(self, *, after: Position) -> AsyncIterator[Sequence[RawCommit] | Progress]:
+    async def follow(self, *, after: Position) -> AsyncGenerator[Sequence[RawCommit] | Progress, None]:
         async for found in super().follow(after=after):
             yield Progress(after, found.caught_up) if isinstance(found, Progress) else found
 
@@ -856,7 +875,7 @@ class FollowProgressBehind(Sound):
 class FollowFromHead(Sound):
     """A follow gives only what comes after it was begun."""
 
-    async def follow(self, *, after: Position) -> AsyncIterator[Sequence[RawCommit] | Progress]:
+    async def follow(self, *, after: Position) -> AsyncGenerator[Sequence[RawCommit] | Progress, None]:
         self._check_reached(after)
         async for found in super().follow(after=await self.head()):
             yield found
@@ -865,7 +884,7 @@ class FollowFromHead(Sound):
 class FollowIncludesAfter(Sound):
     """A follow begins with the commit at its position."""
 
-    async def follow(self, *, after: Position) -> AsyncIterator[Sequence[RawCommit] | Progress]:
+    async def follow(self, *, after: Position) -> AsyncGenerator[Sequence[RawCommit] | Progress, None]:
         self._check_reached(after)
         async for found in super().follow(after=Position(max(after - 1, 0))):
             yield found
@@ -874,7 +893,7 @@ class FollowIncludesAfter(Sound):
 class FollowEnds(Sound):
     """A follow ends where the log ends."""
 
-    async def follow(self, *, after: Position) -> AsyncIterator[Sequence[RawCommit] | Progress]:
+    async def follow(self, *, after: Position) -> AsyncGenerator[Sequence[RawCommit] | Progress, None]:
         async for found in super().follow(after=after):
             yield found
             if isinstance(found, Progress):
@@ -884,7 +903,7 @@ class FollowEnds(Sound):
 class FollowWakesOne(Sound):
     """What comes wakes one follower; the others sleep until they would look again."""
 
-    async def follow(self, *, after: Position) -> AsyncIterator[Sequence[RawCommit] | Progress]:
+    async def follow(self, *, after: Position) -> AsyncGenerator[Sequence[RawCommit] | Progress, None]:
         taken: set[int] = self.__dict__.setdefault("taken", set())
         waited = False
         async for found in super().follow(after=after):
@@ -901,7 +920,7 @@ class FollowWakesOne(Sound):
 class FollowShares(Sound):
     """Followers share what comes: each commit goes to one of them."""
 
-    async def follow(self, *, after: Position) -> AsyncIterator[Sequence[RawCommit] | Progress]:
+    async def follow(self, *, after: Position) -> AsyncGenerator[Sequence[RawCommit] | Progress, None]:
         taken: set[int] = self.__dict__.setdefault("given", set())
         async for found in super().follow(after=after):
             if isinstance(found, Progress):
@@ -915,7 +934,7 @@ class FollowShares(Sound):
 class FollowHoldsUp(Sound):
     """An append waits until every follower has taken the one before."""
 
-    async def follow(self, *, after: Position) -> AsyncIterator[Sequence[RawCommit] | Progress]:
+    async def follow(self, *, after: Position) -> AsyncGenerator[Sequence[RawCommit] | Progress, None]:
         cursors: dict[object, int] = self.__dict__.setdefault("cursors", {})
         me = object()
         try:
@@ -946,7 +965,7 @@ class FollowOwnHandle(Sound):
         self.mine.add(answer.position)
         return answer
 
-    async def follow(self, *, after: Position) -> AsyncIterator[Sequence[RawCommit] | Progress]:
+    async def follow(self, *, after: Position) -> AsyncGenerator[Sequence[RawCommit] | Progress, None]:
         waited = False
         async for found in super().follow(after=after):
             if waited and not isinstance(found, Progress) and found[0].position not in self.mine:
@@ -958,7 +977,7 @@ class FollowOwnHandle(Sound):
 class FollowLosesWhileWriting(Sound):
     """A follower that is behind when an append comes in jumps over it."""
 
-    async def follow(self, *, after: Position) -> AsyncIterator[Sequence[RawCommit] | Progress]:
+    async def follow(self, *, after: Position) -> AsyncGenerator[Sequence[RawCommit] | Progress, None]:
         async for found in super().follow(after=after):
             if isinstance(found, Progress) or len(found) in (1, 100):
                 yield found
@@ -969,7 +988,7 @@ class FollowLosesWhileWriting(Sound):
 class FollowGivenUpStops(Sound):
     """A follow that is given up while it waits takes the wake-ups of the others with it."""
 
-    async def follow(self, *, after: Position) -> AsyncIterator[Sequence[RawCommit] | Progress]:
+    async def follow(self, *, after: Position) -> AsyncGenerator[Sequence[RawCommit] | Progress, None]:
         try:
             async for found in super().follow(after=after):
                 if self.__dict__.get("stopped") and not isinstance(found, Progress):
@@ -983,7 +1002,7 @@ class FollowGivenUpStops(Sound):
 class FollowOutlivesHandle(Sound):
     """A follow goes on waiting after its handle was closed."""
 
-    async def follow(self, *, after: Position) -> AsyncIterator[Sequence[RawCommit] | Progress]:
+    async def follow(self, *, after: Position) -> AsyncGenerator[Sequence[RawCommit] | Progress, None]:
         self._check_open()
         following = super().follow(after=after)
         while True:
@@ -1012,7 +1031,9 @@ class _Renames(Sound):
     async def tail(self, stream: StreamId) -> Tail:
         return await super().tail(self._other(stream))
 
-    async def read(self, stream: StreamId, *, after: Version) -> AsyncIterator[Sequence[RawCommit]]:
+    async def read(
+        self, stream: StreamId, *, after: Version, position: Position = BEGINNING
+    ) -> AsyncGenerator[Sequence[RawCommit], None]:
         async for chunk in super().read(self._other(stream), after=after):
             yield [msgspec.structs.replace(raw, stream=stream) for raw in chunk]
 
@@ -1060,7 +1081,7 @@ class IdsCut(_Renames):
 class StreamsUnsorted(Sound):
     """Streams are listed in the order of their first commits."""
 
-    async def streams(self, category: str | None = None) -> AsyncIterator[Sequence[StreamInfo]]:
+    async def streams(self, category: str | None = None) -> AsyncGenerator[Sequence[StreamInfo], None]:
         found = [info async for chunk in super().streams(category) for info in chunk]
         order = list(self._streams)
         if found:
@@ -1070,7 +1091,7 @@ class StreamsUnsorted(Sound):
 class StreamsByUtf16(Sound):
     """Streams are sorted as UTF-16."""
 
-    async def streams(self, category: str | None = None) -> AsyncIterator[Sequence[StreamInfo]]:
+    async def streams(self, category: str | None = None) -> AsyncGenerator[Sequence[StreamInfo], None]:
         found = [info async for chunk in super().streams(category) for info in chunk]
         if found:
             yield sorted(found, key=lambda info: (info.stream.category, info.stream.id.encode("utf-16-be")))
@@ -1079,7 +1100,7 @@ class StreamsByUtf16(Sound):
 class StreamsCutShort(Sound):
     """The list of streams ends after its first chunk."""
 
-    async def streams(self, category: str | None = None) -> AsyncIterator[Sequence[StreamInfo]]:
+    async def streams(self, category: str | None = None) -> AsyncGenerator[Sequence[StreamInfo], None]:
         async for chunk in super().streams(category):
             yield chunk
             return
@@ -1088,7 +1109,7 @@ class StreamsCutShort(Sound):
 class StreamsByPrefix(Sound):
     """A category is listed with those that begin alike."""
 
-    async def streams(self, category: str | None = None) -> AsyncIterator[Sequence[StreamInfo]]:
+    async def streams(self, category: str | None = None) -> AsyncGenerator[Sequence[StreamInfo], None]:
         async for chunk in super().streams():
             if found := [info for info in chunk if info.stream.category.startswith(category or "")]:
                 yield found
@@ -1097,7 +1118,7 @@ class StreamsByPrefix(Sound):
 class StreamsOfOneCategory(Sound):
     """Without a category the list ends with the first one."""
 
-    async def streams(self, category: str | None = None) -> AsyncIterator[Sequence[StreamInfo]]:
+    async def streams(self, category: str | None = None) -> AsyncGenerator[Sequence[StreamInfo], None]:
         self._check_open()
         async for chunk in super().streams(category or min(self._streams, default=StreamId("none", "1")).category):
             yield chunk
@@ -1106,7 +1127,7 @@ class StreamsOfOneCategory(Sound):
 class StreamsOfOld(Sound):
     """A stream is listed with the facts of its first commit."""
 
-    async def streams(self, category: str | None = None) -> AsyncIterator[Sequence[StreamInfo]]:
+    async def streams(self, category: str | None = None) -> AsyncGenerator[Sequence[StreamInfo], None]:
         async for chunk in super().streams(category):
             firsts = [(info, self._streams[info.stream].commits[0]) for info in chunk]
             yield [

@@ -1,4 +1,4 @@
-"""A checker of histories: what writers tried and were told, against what the store holds in the end.
+"""A checker of histories: what writers tried and were told, and readers saw, against what the store holds in the end.
 
 Pure, and knows nothing of the event store: facts come as JSON lines, faults go out as sentences.
 """
@@ -54,14 +54,26 @@ class Stored(NamedTuple):
         return self.first_version + self.events - 1
 
 
+class Read(NamedTuple):
+    """A reader was told that a stream is at a version."""
+
+    stream: str
+    version: int
+
+
 Answer = Acknowledged | Refused | Unknown
 History = list[tuple[Attempt, Answer]]
 """What one writer tried, one after the other, and what it was told."""
+Reads = list[Read]
+"""What one reader was told, one after the other."""
+Follow = list[Stored]
+"""What one follow gave, from the beginning of the log to its end."""
 
 _KINDS = {kind.__name__: kind for kind in (Attempt, Acknowledged, Refused, Unknown)}
+_SEEN = {kind.__name__: kind for kind in (Stored, Read)}
 
 
-def to_line(fact: Attempt | Answer) -> str:
+def to_line(fact: Attempt | Answer | Stored | Read) -> str:
     """Return a fact as a line for a file."""
     return json.dumps([type(fact).__name__, *fact]) + "\n"
 
@@ -81,13 +93,28 @@ def from_lines(lines: Iterable[str]) -> History:
     return history
 
 
-def faults(histories: Sequence[History], stored: Sequence[Stored]) -> list[str]:
-    """Return what is wrong with a store's content in log order, given the histories of all its writers."""
+def seen_in_lines(lines: Iterable[str]) -> list[Stored | Read]:
+    """Return what a reader's file says that it was given."""
+    facts = [json.loads(line) for line in lines if line.endswith("\n")]
+    return [_SEEN[name](*fields) for name, *fields in facts]
+
+
+def faults(
+    histories: Sequence[History],
+    stored: Sequence[Stored],
+    *,
+    follows: Sequence[Follow] = (),
+    reads: Sequence[Reads] = (),
+) -> list[str]:
+    """Return what is wrong with a store's content in log order, given all that its writers and readers were told."""
     return [
         *_disorder(stored),
         *_unasked(histories, stored),
         *(fault for history in histories for fault in _broken_promises(history, stored)),
         *(fault for history in histories for fault in _wrong_versions(history, stored)),
+        *(fault for history in histories for fault in _wrong_order(history)),
+        *(fault for follow in follows for fault in _wrong_follow(follow, stored)),
+        *(fault for told in reads for fault in _wrong_reads(told, stored)),
     ]
 
 
@@ -148,3 +175,41 @@ def _wrong_versions(history: History, stored: Sequence[Stored]) -> Iterator[str]
             if attempt.expected < known[stream]:
                 yield f"late: {attempt} was acknowledged after version {known[stream]} was known"
             known[stream] = max(known[stream], answer.version)
+
+
+def _wrong_order(history: History) -> Iterator[str]:
+    """What was acknowledged before another attempt was made stands before it in the log."""
+    last = 0
+    for attempt, answer in history:
+        if isinstance(answer, Acknowledged):
+            if answer.position <= last:
+                yield f"reordered: {attempt} was acknowledged as {answer} after position {last} was"
+            last = max(last, answer.position)
+
+
+def _wrong_follow(follow: Follow, stored: Sequence[Stored]) -> Iterator[str]:
+    """A follow gives every commit that is stored, once, in order, and nothing else."""
+    last = 0
+    for commit in follow:
+        if commit.position == last:
+            yield f"repeated in a follow: {commit}"
+        elif commit.position < last:
+            yield f"reordered in a follow: {commit} came after position {last}"
+        last = max(last, commit.position)
+    given, there = set(follow), set(stored)
+    yield from (f"lost in a follow: {commit}" for commit in stored if commit not in given)
+    yield from (f"not stored, but in a follow: {commit}" for commit in follow if commit not in there)
+
+
+def _wrong_reads(reads: Reads, stored: Sequence[Stored]) -> Iterator[str]:
+    """What a reader is told of a stream is a version that it had, never an earlier one than before."""
+    ends: dict[str, set[int]] = defaultdict(lambda: {0})
+    for commit in stored:
+        ends[commit.stream].add(commit.version)
+    known: dict[str, int] = defaultdict(int)
+    for stream, version in reads:
+        if version not in ends[stream]:
+            yield f"never so: stream {stream} was read at version {version}"
+        if version < known[stream]:
+            yield f"read back: stream {stream} was read at version {version} after {known[stream]}"
+        known[stream] = max(known[stream], version)

@@ -39,15 +39,16 @@ from eventstore import (
     handle,
 )
 from eventstore._snapshots import CommitIds
+from eventstore._values import BEGINNING
 from eventstore.memory import MemoryBackend
 from google.protobuf.wrappers_pb2 import Int64Value, StringValue
 from hypothesis import given
 from hypothesis import strategies as st
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
-    from eventstore import SnapshotStore, Until
+    from eventstore import Position, SnapshotStore, Until
     from google.protobuf.message import Message
 
 START = datetime(2024, 5, 17, 12, tzinfo=UTC)
@@ -117,7 +118,9 @@ class Backend(MemoryBackend):
             [*_, raw] = [raw async for chunk in other.backend.read(stream, after=Version(0)) for raw in chunk]
         return NewCommit(stream, (await self.tail(stream)).version, 1, b"", raw.envelope)
 
-    async def read(self, stream: StreamId, *, after: Version) -> AsyncIterator[Sequence[RawCommit]]:
+    async def read(
+        self, stream: StreamId, *, after: Version, position: Position = BEGINNING
+    ) -> AsyncGenerator[Sequence[RawCommit], None]:
         async for chunk in super().read(stream, after=after):
             for raw in chunk:
                 self.read_commits += 1

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol, Self
 
+from eventstore._values import BEGINNING
+
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Mapping, Sequence
     from types import TracebackType
 
     from eventstore._values import (
@@ -63,13 +65,19 @@ class Backend(Protocol):
     async def tail(self, stream: StreamId) -> Tail:
         """Return where the stream ends."""
 
-    def read(self, stream: StreamId, *, after: Version) -> AsyncIterator[Sequence[RawCommit]]:
-        """Yield the stream's commits that hold an event after a version, in order, in chunks of bounded size."""
+    def read(
+        self, stream: StreamId, *, after: Version, position: Position = BEGINNING
+    ) -> AsyncGenerator[Sequence[RawCommit], None]:
+        """Yield the stream's commits that hold an event after a version, in order, in chunks of bounded size.
 
-    def log(self, *, after: Position) -> AsyncIterator[Sequence[RawCommit]]:
+        ``position`` is where the commit that made that version stands, when the caller knows: it saves a backend that
+        finds commits by position the search.
+        """
+
+    def log(self, *, after: Position) -> AsyncGenerator[Sequence[RawCommit], None]:
         """Yield the log's commits after a position up to the head of this moment or later, in chunks; then stop."""
 
-    def follow(self, *, after: Position) -> AsyncIterator[Sequence[RawCommit] | Progress]:
+    def follow(self, *, after: Position) -> AsyncGenerator[Sequence[RawCommit] | Progress, None]:
         """Yield the log's commits after a position as they are stored, without end.
 
         When nothing is left a ``Progress`` says so, and again at least every second while nothing comes. A reader that
@@ -82,7 +90,7 @@ class Backend(Protocol):
     async def position_at(self, recorded_at: int) -> Moment:
         """Return the last position before the first commit recorded after a time (microseconds since the epoch)."""
 
-    def streams(self, category: str | None = None) -> AsyncIterator[Sequence[StreamInfo]]:
+    def streams(self, category: str | None = None) -> AsyncGenerator[Sequence[StreamInfo], None]:
         """Yield the streams, of one category or all, sorted by category and id, in chunks."""
 
     async def describe(self) -> Mapping[str, str | int]:

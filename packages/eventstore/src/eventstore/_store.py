@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Final, Protocol, Self
 from urllib.parse import urlsplit
@@ -10,7 +11,7 @@ import msgspec
 
 from eventstore._codec import Codec, EventCodec
 from eventstore._envelope import NO_METADATA, Metadata, compose, parse, seal
-from eventstore._errors import Conflict, InvalidInput, WrongLog
+from eventstore._errors import Conflict, CorruptCommit, InvalidInput, WrongLog
 from eventstore._events import Commit, Event, latest_occurred, to_commit
 from eventstore._values import (
     ANY,
@@ -177,10 +178,11 @@ class EventStore:
             UnknownPosition: the log has not reached the position.
             CorruptCommit: with its position; going on is a new call after it.
         """
-        async for chunk in self.backend.log(after=self.checked(after)):
-            for raw in chunk:
-                if not categories or raw.stream.category in categories:
-                    yield to_commit(raw, parse(raw), self.codec)
+        async with aclosing(self.backend.log(after=self.checked(after))) as chunks:
+            async for chunk in chunks:
+                for raw in chunk:
+                    if not categories or raw.stream.category in categories:
+                        yield to_commit(raw, parse(raw), self.codec)
 
     async def follow(
         self, *, after: int | Token = 0, categories: Collection[str] = (), types: Collection[str] = ()
@@ -199,21 +201,22 @@ class EventStore:
             UnknownPosition: the log has not reached the position.
             CorruptCommit: with its position; going on is a new call after it.
         """
-        async for found in self.backend.follow(after=self.checked(after)):
-            if isinstance(found, Progress):
-                yield found
-                continue
-            yielded = False
-            for raw in found:
-                if categories and raw.stream.category not in categories:
+        async with aclosing(self.backend.follow(after=self.checked(after))) as chunks:
+            async for found in chunks:
+                if isinstance(found, Progress):
+                    yield found
                     continue
-                envelope = parse(raw)
-                if types and not any(stored.type in types for stored in envelope.events):
-                    continue
-                yield to_commit(raw, envelope, self.codec)
-                yielded = True
-            if not yielded:
-                yield Progress(found[-1].position, caught_up=False)
+                yielded = False
+                for raw in found:
+                    if categories and raw.stream.category not in categories:
+                        continue
+                    envelope = parse(raw)
+                    if types and not any(stored.type in types for stored in envelope.events):
+                        continue
+                    yield to_commit(raw, envelope, self.codec)
+                    yielded = True
+                if not yielded:
+                    yield Progress(found[-1].position, caught_up=False)
 
     async def tail(self, stream: StreamId) -> Tail:
         """Return the stream's version and the position of its last commit; both 0 when there is no stream."""
@@ -304,15 +307,23 @@ class StreamReading:
 
     async def __aiter__(self) -> AsyncIterator[Commit]:
         bound, codec = self._bound, self._store.codec
-        async for chunk in self._store.backend.read(self._stream, after=Version(self._after)):
-            for raw in chunk:
-                commit = to_commit(raw, parse(raw), codec)
-                occurred = latest_occurred(commit, self.occurred)
-                if not bound.admits(version=commit.version, position=commit.position, occurred=occurred):
-                    self.final = True
-                    return
-                self.version, self.position, self.occurred = commit.version, commit.position, occurred
-                yield commit
+        # The first commit may have begun before the version to read after; from then on each follows the one before.
+        first: int = 1
+        reading = self._store.backend.read(self._stream, after=Version(self._after), position=self.position)
+        async with aclosing(reading) as chunks:
+            async for chunk in chunks:
+                for raw in chunk:
+                    commit = to_commit(raw, parse(raw), codec)
+                    if not first <= commit.first_version <= self.version + 1:
+                        problem = f"its first version is {commit.first_version}, expected {self.version + 1}"
+                        raise CorruptCommit(self._stream, raw.position, problem)
+                    occurred = latest_occurred(commit, self.occurred)
+                    if not bound.admits(version=commit.version, position=commit.position, occurred=occurred):
+                        self.final = True
+                        return
+                    self.version, self.position, self.occurred = commit.version, commit.position, occurred
+                    first = commit.version + 1
+                    yield commit
 
 
 class BackendFactory(Protocol):

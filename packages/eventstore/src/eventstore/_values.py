@@ -16,6 +16,9 @@ Version = NewType("Version", int)
 Position = NewType("Position", int)
 """Where a commit stands in its log. Rises strictly along the log, may have gaps; 0 is before the first commit."""
 
+BEGINNING: Final = Position(0)
+"""Before the first commit of a log."""
+
 NO_STREAM: Final = Version(0)
 """Expect the stream not to exist."""
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, Self
 from eventstore._envelope import parse
 from eventstore._errors import Conflict, InvalidInput, StoreClosed, UnknownPosition
 from eventstore._values import (
+    BEGINNING,
     Appended,
     Moment,
     NewCommit,
@@ -25,7 +26,7 @@ from eventstore._values import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
     from types import TracebackType
 
 _CHUNK: Final = 100
@@ -110,7 +111,9 @@ class MemoryBackend:
             return Tail(Version(0), Position(0))
         return Tail(Version(found.ends[-1]), found.commits[-1].position)
 
-    async def read(self, stream: StreamId, *, after: Version) -> AsyncIterator[Sequence[RawCommit]]:
+    async def read(
+        self, stream: StreamId, *, after: Version, position: Position = BEGINNING
+    ) -> AsyncGenerator[Sequence[RawCommit], None]:
         self._check_open()
         found = self._streams.get(stream)
         if found is None:
@@ -120,7 +123,7 @@ class MemoryBackend:
             yield chunk
             start += len(chunk)
 
-    async def log(self, *, after: Position) -> AsyncIterator[Sequence[RawCommit]]:
+    async def log(self, *, after: Position) -> AsyncGenerator[Sequence[RawCommit], None]:
         self._check_reached(after)
         start: int = after
         while chunk := self._commits[start : start + _CHUNK]:
@@ -132,7 +135,7 @@ class MemoryBackend:
         if after > len(self._commits):
             raise UnknownPosition(after, len(self._commits))
 
-    async def follow(self, *, after: Position) -> AsyncIterator[Sequence[RawCommit] | Progress]:
+    async def follow(self, *, after: Position) -> AsyncGenerator[Sequence[RawCommit] | Progress, None]:
         self._check_reached(after)
         start: int = after
         while True:
@@ -156,7 +159,7 @@ class MemoryBackend:
         position = bisect_right(self._commits, recorded_at, key=lambda raw: raw.recorded_at)
         return Moment(Position(position), final=position < len(self._commits))
 
-    async def streams(self, category: str | None = None) -> AsyncIterator[Sequence[StreamInfo]]:
+    async def streams(self, category: str | None = None) -> AsyncGenerator[Sequence[StreamInfo], None]:
         self._check_open()
         names = sorted(stream for stream in self._streams if category in (None, stream.category))
         for start in range(0, len(names), _CHUNK):

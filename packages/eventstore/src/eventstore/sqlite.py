@@ -30,6 +30,7 @@ from eventstore._errors import (
 from eventstore._snapshots import Snapshot
 from eventstore._sqlite_file import claim, connect, translate
 from eventstore._values import (
+    BEGINNING,
     Appended,
     Moment,
     NewCommit,
@@ -44,7 +45,7 @@ from eventstore._values import (
 from eventstore.memory import now_micros
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
     from types import TracebackType
 
     from eventstore._store import Bound
@@ -339,7 +340,9 @@ class SqliteBackend:
         found = await self._query(functools.partial(_tail, stream))
         return Tail(*found) if found else Tail(Version(0), Position(0))
 
-    async def read(self, stream: StreamId, *, after: Version) -> AsyncIterator[Sequence[RawCommit]]:
+    async def read(
+        self, stream: StreamId, *, after: Version, position: Position = BEGINNING
+    ) -> AsyncGenerator[Sequence[RawCommit], None]:
         ended: int = after
         # Who folds from a snapshot to a bound needs few.
         limit, more = _CHUNK_ROWS, True
@@ -351,7 +354,7 @@ class SqliteBackend:
                 await asyncio.sleep(0)
             limit = _FETCH_ROWS
 
-    async def log(self, *, after: Position) -> AsyncIterator[Sequence[RawCommit]]:
+    async def log(self, *, after: Position) -> AsyncGenerator[Sequence[RawCommit], None]:
         await self._check_reached(after)
         more = True
         while more:
@@ -381,7 +384,7 @@ class SqliteBackend:
         stream = self._streams[row] = StreamId(*found)
         return stream
 
-    async def follow(self, *, after: Position) -> AsyncIterator[Sequence[RawCommit] | Progress]:
+    async def follow(self, *, after: Position) -> AsyncGenerator[Sequence[RawCommit] | Progress, None]:
         await self._check_reached(after)
         loop = asyncio.get_running_loop()
         while True:
@@ -415,7 +418,7 @@ class SqliteBackend:
         position, is_last = await self._query(functools.partial(_position_at, recorded_at))
         return Moment(Position(position), final=not is_last)
 
-    async def streams(self, category: str | None = None) -> AsyncIterator[Sequence[StreamInfo]]:
+    async def streams(self, category: str | None = None) -> AsyncGenerator[Sequence[StreamInfo], None]:
         after = (category or "", "")
         while rows := await self._query(functools.partial(_stream_rows, category, after)):
             yield [StreamInfo(StreamId(of, name), *where) for of, name, *where in rows]

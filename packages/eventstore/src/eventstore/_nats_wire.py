@@ -1,0 +1,235 @@
+"""Requests to a NATS server over one connection, and how to make such a connection."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import msgspec
+import nats.errors
+from nats.aio.client import Client
+
+from eventstore._errors import EventStoreError, StoreUnavailable
+from eventstore._nats_batches import Frame, receive_in_batches, status_of
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+T = TypeVar("T")
+
+_log = logging.getLogger("eventstore")
+
+NO_RESPONDERS: Final = 503
+# Of a JetStream error: no leader at this moment, servers that shut down.
+UNAVAILABLE: Final = 503
+NOT_ENABLED: Final = frozenset({10039, 10076})
+
+_FIRST_SECONDS: Final = 0.5
+_PAUSE_SECONDS: Final = 0.05
+
+
+class NoAnswer(StoreUnavailable):
+    """Nobody answered a request in time, or nobody was there to. What it asked for may have happened."""
+
+
+class Refused(EventStoreError):
+    """JetStream answered a request with an error."""
+
+    def __init__(self, verb: str, code: int, err_code: int) -> None:
+        super().__init__(f"JetStream answered {verb} with error {err_code} (status {code})")
+        self.code = code
+        self.err_code = err_code
+
+
+async def connect(servers: list[str], options: Mapping[str, Any], *, seconds: float, reconnect: bool) -> Client:
+    """Return a connected client.
+
+    Raises:
+        StoreUnavailable: no server can be reached in time, or none lets us in.
+    """
+    where = ", ".join(server.rpartition("//")[2].rpartition("@")[2] for server in servers)
+    client = Client()
+    refusals: list[Exception] = []
+
+    async def note(error: Exception) -> None:
+        refusals.append(error)
+        _log.debug("nats: %s", type(error).__name__)
+
+    given = {"max_reconnect_attempts": -1, "reconnect_time_wait": 0.2, "error_cb": note, **options}
+    try:
+        async with asyncio.timeout(seconds):
+            await client.connect(servers, allow_reconnect=reconnect, **given)
+    except (nats.errors.Error, OSError, TimeoutError) as error:
+        with suppress(Exception):
+            await client.close()
+        # nats-py keeps no more of what the server says while a connection is made than its text.
+        if any("authorization" in str(told).lower() for told in (error, *refusals)):
+            raise StoreUnavailable(f"{where}: the server does not accept these credentials") from None
+        reason = type(refusals[-1] if refusals else error).__name__
+        raise StoreUnavailable(f"{where}: no server answers within {seconds:g} s ({reason})") from None
+    refusals.clear()
+    return client
+
+
+def _answered(frame: Frame) -> Frame:
+    """Return an answer that is one."""
+    if status_of(frame.header) == NO_RESPONDERS:
+        raise NoAnswer("nobody is there to answer: JetStream is off, or the stream has no leader")
+    return frame
+
+
+async def persistently(ask: Callable[[float], Awaitable[T]], seconds: float) -> T:
+    """Ask what may be asked twice until there is an answer, each time with more patience.
+
+    While a leader is being elected nobody answers, and what was asked then is not answered later.
+
+    Raises:
+        NoAnswer: there was none in time.
+    """
+    loop = asyncio.get_running_loop()
+    end, wait = loop.time() + seconds, _FIRST_SECONDS
+    while True:
+        try:
+            return await ask(min(wait, max(end - loop.time(), _PAUSE_SECONDS)))
+        except NoAnswer:
+            if loop.time() >= end:
+                raise
+        await asyncio.sleep(_PAUSE_SECONDS)
+        wait *= 2
+
+
+class Wire:
+    """One connection for requests and their answers, of which one request may have many."""
+
+    def __init__(self, client: Client) -> None:
+        self.client: Final = client
+        self._inbox = client.new_inbox()
+        self._numbers = itertools.count()
+        self._waiting: dict[bytes, Callable[[Frame], None]] = {}
+
+    async def open(self) -> None:
+        """Begin to receive answers."""
+        await receive_in_batches(self.client, f"{self._inbox}.*", self._dispatch)
+
+    async def close(self) -> None:
+        """End the connection."""
+        with suppress(nats.errors.Error, OSError):
+            await self.client.close()
+
+    async def _dispatch(self, frames: list[Frame]) -> None:
+        for frame in frames:
+            take = self._waiting.get(frame.subject)
+            if take is not None:
+                take(frame)
+
+    async def send(
+        self, subject: str, payload: bytes, take: Callable[[Frame], None], headers: dict[str, str] | None = None
+    ) -> bytes:
+        """Publish a request whose answers go to ``take`` until ``forget`` is called with what this returns.
+
+        Raises:
+            NoAnswer: the connection is down, and as much is waiting for it as may.
+        """
+        reply = f"{self._inbox}.{next(self._numbers)}"
+        key = reply.encode()
+        self._waiting[key] = take
+        try:
+            await self.client.publish(subject, payload, reply=reply, headers=headers)
+        except BaseException as error:
+            self.forget(key)
+            if isinstance(error, nats.errors.Error):
+                raise NoAnswer(f"the connection to the server is down ({type(error).__name__})") from None
+            raise
+        return key
+
+    def forget(self, key: bytes) -> None:
+        """Take no more answers to a request."""
+        self._waiting.pop(key, None)
+
+    async def request(
+        self,
+        subject: str,
+        payload: bytes = b"",
+        *,
+        seconds: float,
+        headers: dict[str, str] | None = None,
+        sent: Callable[[], None] = lambda: None,
+    ) -> Frame:
+        """Return the one answer to a request; ``sent`` is called when it is on its way.
+
+        Raises:
+            NoAnswer: none came in time, or nobody is there to give one.
+        """
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Frame] = loop.create_future()
+
+        def take(frame: Frame) -> None:
+            if not answer.done():
+                answer.set_result(frame)
+
+        def expire() -> None:
+            if not answer.done():
+                answer.set_exception(NoAnswer(f"no answer within {seconds:g} s"))
+
+        key = await self.send(subject, payload, take, headers)
+        sent()
+        # A bare timer: asyncio.timeout costs a tenth of an append.
+        timer = loop.call_later(seconds, expire)
+        try:
+            return _answered(await answer)
+        finally:
+            timer.cancel()
+            self.forget(key)
+
+    async def ask(self, verb: str, body: object = None, *, seconds: float) -> dict[str, Any]:
+        """Do as ``api`` does, again and again until there is an answer: for what may be done twice.
+
+        Raises:
+            Refused: it answers with an error.
+            NoAnswer: it does not answer in time.
+        """
+        return await persistently(lambda wait: self.api(verb, body, seconds=wait), seconds)
+
+    async def gather(self, subject: str, payload: bytes, *, seconds: float) -> tuple[list[Frame], Frame]:
+        """Return the answers to a request, and the status message that ended them.
+
+        Raises:
+            NoAnswer: the end did not come in time, or nobody is there to answer.
+        """
+        frames: list[Frame] = []
+        ended: asyncio.Future[Frame] = asyncio.get_running_loop().create_future()
+
+        def take(frame: Frame) -> None:
+            if frame.header.startswith(b"NATS/1.0 "):
+                if not ended.done():
+                    ended.set_result(frame)
+            else:
+                frames.append(frame)
+
+        key = await self.send(subject, payload, take)
+        try:
+            async with asyncio.timeout(seconds):
+                return frames, _answered(await ended)
+        except TimeoutError:
+            raise NoAnswer(f"no answer within {seconds:g} s") from None
+        finally:
+            self.forget(key)
+
+    async def api(self, verb: str, body: object = None, *, seconds: float) -> dict[str, Any]:
+        """Return what JetStream's interface answers.
+
+        Raises:
+            Refused: it answers with an error.
+            NoAnswer: it does not answer, or says that it cannot now.
+        """
+        payload = b"" if body is None else msgspec.json.encode(body)
+        frame = await self.request(f"$JS.API.{verb}", payload, seconds=seconds)
+        answer: dict[str, Any] = msgspec.json.decode(frame.payload)
+        if error := answer.get("error"):
+            if error.get("code") == UNAVAILABLE and error.get("err_code") not in NOT_ENABLED:
+                raise NoAnswer(f"JetStream cannot answer {verb} now: error {error.get('err_code')}")
+            raise Refused(verb, error.get("code", 0), error.get("err_code", 0))
+        return answer
