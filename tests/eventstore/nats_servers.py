@@ -123,6 +123,18 @@ def one_server(folder: Path, *, jetstream: str = "", more: str = "", program: st
         server.stop()
 
 
+def _wait_for_peers(servers: list[NatsServer]) -> None:
+    """Wait until the servers' leader knows that all the others are there: until then it places nothing on them."""
+    deadline = time.monotonic() + _READY_SECONDS
+    while time.monotonic() < deadline:
+        for server in servers:
+            with contextlib.suppress(OSError), urllib.request.urlopen(f"{server.monitor}/jsz", timeout=1) as answer:
+                peers = json.load(answer).get("meta_cluster", {}).get("replicas", [])
+                if sum(peer["current"] and not peer.get("offline") for peer in peers) == len(servers) - 1:
+                    return
+    raise RuntimeError("the cluster has no leader that knows all servers")
+
+
 @contextlib.contextmanager
 def three_servers(folder: Path, *, jetstream: str = "") -> Iterator[list[NatsServer]]:
     """Run three servers that form a cluster."""
@@ -142,6 +154,7 @@ def three_servers(folder: Path, *, jetstream: str = "") -> Iterator[list[NatsSer
     try:
         for server in servers:
             server.wait()
+        _wait_for_peers(servers)
         yield servers
     finally:
         for server in servers:
