@@ -218,6 +218,7 @@ class TestMistakes:
             ("ls --store context.db", "context: url: expected one of .*; got 'context.db'"),
             ("ls", "context: .*context.db: no such file"),
             ("ls --store sqlite:///gone/x.db", "context: .*gone/x.db: its folder does not exist"),
+            ("ls --store sqlite:///[red]/:x:.db", r"context: .*\[red\]/:x:.db: its folder does not exist"),
             ("ls --store sqlite:///text", "context: .*text: not an SQLite database, or a damaged one"),
             ("ls --store sqlite:///other.db", "context: .*other.db: a database, but not of this kind"),
             ("ls --store sqlite:///", "context: .*"),

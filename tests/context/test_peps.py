@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -79,6 +80,32 @@ async def test_counts(stories: Stories) -> None:
     second = await run(stories)
     assert (second.written, second.already_there) == (0, 3_406)
     assert (second.head, second.digest) == (first.head, first.digest)
+
+
+async def test_homes(stories: Stories) -> None:
+    """A PEP is in the story of the first version that the file ever names for it, else in that of the process."""
+    expected: dict[int, str] = {}
+    for line in LINES:
+        found = re.search(r"\d+\.\d+", line["fields"].get("Python-Version") or "")
+        if expected.get(line["pep"], "process") == "process":
+            expected[line["pep"]] = found.group() if found else "process"
+    await run(stories)
+    kept = {
+        int(id.removeprefix("PEP-")): info.stream.id
+        async for info in stories.store.streams("story")
+        for id in (await stories.ask(info.stream.id)).state.decisions
+    }
+    assert kept == expected
+    assert sum(home == "process" for home in kept.values()) == 212
+
+
+async def test_a_story_that_exists_is_not_made_again(stories: Stories) -> None:
+    """An import into a story that somebody has made leaves what it is called and adds its decisions."""
+    made = events_pb2.ContextCreatedEvent(title="Ours", phase="BUILD")
+    await stories.store.append(stories.stream("3.12"), [made], expected=0)
+    assert (await run(stories)).decisions == 741
+    state = (await stories.ask("3.12")).state
+    assert (state.title, state.phase, "PEP-701" in state.decisions) == ("Ours", "BUILD", True)
 
 
 async def test_last_status(stories: Stories) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import os
 import random
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -171,6 +174,35 @@ def test_a_link_holds_while_anybody_states_it() -> None:
     twice = evolve(once, pb.DecisionUnlinkedEvent(**link, stated_by="B"))
     assert (list(stated.links.values()), list(once.links.values())) == ([("A", "B")], [("B",)])
     assert twice == EMPTY
+
+
+def test_a_statement_made_twice_is_one() -> None:
+    """Whoever states a link again states nothing new."""
+    once = fold([linked("B", "SUPERSEDES", "A", "B")])
+    assert evolve(once, linked("B", "SUPERSEDES", "A", "B")) == once
+
+
+def test_hash_is_the_same_in_every_process() -> None:
+    """The hash does not depend on how a process happens to hash its keys."""
+    program = """if True:
+        from context_service.events.v1 import events_pb2 as pb
+        from context_service.story import EMPTY, content_hash, evolve
+        story = EMPTY
+        for n in range(20):
+            story = evolve(story, pb.DecisionAddedEvent(decision_id=f"D-{n}", attributes={"a": "1", "b": "2"}))
+            story = evolve(story, pb.DecisionLinkedEvent(source_id=f"D-{n}", kind="BLOCKS", target_id="X"))
+        print(content_hash(story))"""
+    hashes = {
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env=os.environ | {"PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2", "3")
+    }
+    assert len(hashes) == 1
 
 
 def test_the_epoch_is_a_time() -> None:
