@@ -196,6 +196,21 @@ class TestHandle:
             assert (done.events, done.state) == ((Int64Value(value=14),), (14,))
 
 
+class TestMemorySnapshots:
+    """A cache that does not grow without end."""
+
+    async def test_bounded(self) -> None:
+        """The snapshots of the streams used last are kept."""
+        kept = MemorySnapshots(streams=2)
+        one, two, three = (Snapshot(StreamId("account", id), 1, 1, 0, "log", "tag", b"", b"") for id in "123")  # type: ignore[arg-type]
+        for snapshot in (one, two):
+            await kept.save(snapshot)
+        assert await kept.load(one.stream, log_id="log", tag="tag", bound=Bound()) == one
+        await kept.save(three)
+        found = [await kept.load(s.stream, log_id="log", tag="tag", bound=Bound()) for s in (one, two, three)]
+        assert found == [one, None, three]
+
+
 class TestConflicts:
     """Rivals."""
 

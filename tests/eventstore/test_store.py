@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -474,6 +475,14 @@ class TestCorrupt:
 
 class TestOpen:
     """Stores by URL."""
+
+    def test_driver_missing(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A scheme whose driver is not installed is refused by name."""
+        monkeypatch.delitem(sys.modules, "eventstore.jetstream", raising=False)
+        monkeypatch.setitem(sys.modules, "nats", None)
+        monkeypatch.setitem(sys.modules, "nats.errors", None)
+        with pytest.raises(InvalidInput, match="nats:// needs the package nats"):
+            open_store("nats://127.0.0.1:4222/LOG?prefix=log")
 
     async def test_memory(self) -> None:
         """memory:// is a new log each time."""

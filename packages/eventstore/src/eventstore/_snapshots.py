@@ -50,17 +50,23 @@ class SnapshotStore(Protocol):
 
 
 class MemorySnapshots:
-    """Keeps snapshots in memory."""
+    """Keeps snapshots in memory, those of the streams used last: ``streams`` says of how many."""
 
-    def __init__(self) -> None:
-        self._kept: dict[StreamId, dict[int, Snapshot]] = {}
+    def __init__(self, *, streams: int = 1_000) -> None:
+        self._kept: OrderedDict[StreamId, dict[int, Snapshot]] = OrderedDict()
+        self._streams = streams
 
     async def save(self, snapshot: Snapshot) -> None:
         """Keep a snapshot."""
         self._kept.setdefault(snapshot.stream, {})[snapshot.version] = snapshot
+        self._kept.move_to_end(snapshot.stream)
+        if len(self._kept) > self._streams:
+            self._kept.popitem(last=False)
 
     async def load(self, stream: StreamId, *, log_id: str, tag: str, bound: Bound) -> Snapshot | None:
         """Return the newest one within a bound."""
+        if stream in self._kept:
+            self._kept.move_to_end(stream)
         fitting = (
             kept
             for kept in self._kept.get(stream, {}).values()

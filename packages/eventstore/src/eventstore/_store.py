@@ -357,5 +357,9 @@ def open_store(url: str, codec: EventCodec | None = None, *, create: bool = True
     if scheme not in found.names:
         known = ", ".join(sorted(f"{name}://" for name in found.names))
         raise InvalidInput("url", f"expected one of {known}; got {scheme + '://' if scheme else url!r}")
-    factory: BackendFactory = found[scheme].load()
+    try:
+        factory: BackendFactory = found[scheme].load()
+    except ModuleNotFoundError as error:
+        problem = f"{scheme}:// needs the package {error.name}, which an extra of its distribution installs"
+        raise InvalidInput("url", problem) from None
     return EventStore(factory(url, create=create), Codec() if codec is None else codec)
