@@ -275,3 +275,38 @@ async def test_digest_is_of_content(stories: Stories) -> None:
     async with EventStore(MemoryBackend(), codec) as other:
         await import_peps(other, Stories(other, MemorySnapshots()).snapshots, PEPS, progress=lambda done, total: None)
         assert (await digest_of(other)).hexdigest == first.digest
+
+
+async def test_last_links(stories: Stories) -> None:
+    """Every decision ends with the links that the file states last, each of its kind and in its direction."""
+    await run(stories)
+    stated: dict[tuple[int, str], list[int]] = {}
+    for line in LINES:
+        for name in ("Requires", "Replaces", "Superseded-By"):
+            if name in line["fields"]:
+                stated[line["pep"], name] = line["fields"][name] or []
+        if "references" in line:
+            stated[line["pep"], "references"] = line["references"]
+    wanted: set[tuple[str, str, str]] = set()
+    for (pep, name), others in stated.items():
+        kind = {"Requires": "DEPENDS_ON", "references": "RELATES_TO"}.get(name, "SUPERSEDES")
+        for other in others:
+            source, target = (other, pep) if name == "Superseded-By" else (pep, other)
+            if source != target:
+                wanted.add((f"PEP-{source}", kind, f"PEP-{target}"))
+    found: set[tuple[str, str, str]] = set()
+    for home in set(homes().values()):
+        found |= {(link.source, link.kind, link.target) for link in (await stories.ask(home)).state.links}
+    assert found == wanted
+
+
+async def test_irregular_steps_are_counted(stories: Stories, tmp_path: Path) -> None:
+    """Steps that the state machine would not allow are recorded as observed, and counted."""
+    path = tmp_path / "steps.jsonl"
+    statuses = ["Draft", "Final", "Draft", "Accepted", "Final", "Final"]  # three regular steps, two irregular, one none
+    line = {"commit": "c", "pep": 1, "kind": "changed"}
+    rows = [line | {"ts": number, "fields": {"Status": status}} for number, status in enumerate(statuses, 1)]
+    path.write_text("\n".join(map(json.dumps, [rows[0] | {"kind": "created"}, *rows[1:]])) + "\n", encoding="utf-8")
+    report = await run(stories, path)
+    assert report.odd["irregular steps of status"] == 2
+    assert (await stories.ask("process")).state.decisions["PEP-1"].status_text == "Final"
