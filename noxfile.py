@@ -83,14 +83,15 @@ def docs(session: nox.Session) -> None:
 def faults(session: nox.Session) -> None:
     """Minutes of kills and races; each test prints its seed."""
     install(session, "test")
-    session.run("pytest", "-m", "slow", *session.posargs)
+    session.run("pytest", "-m", "slow", "-s", *session.posargs)
 
 
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """Measure against rivals, one JSON object a line: `-- NAME`."""
     install(session, "bench")
-    session.run("python", "-m", "benchmarks", *session.posargs)
+    # Results and progress are kept apart, so that the results can be piped.
+    session.run("python", "-m", "benchmarks", *session.posargs, stderr=None)
 
 
 @nox.session(default=False)

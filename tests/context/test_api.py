@@ -176,7 +176,7 @@ class TestExpectedVersion:
             client.update("S-1", client.change("UPDATE", "CASE", title="x"), expected_version=expected)
         )
         assert error.code() == Code.ABORTED
-        assert error.details() == f"expected version {expected}, but the story is at version 1; read it again"
+        assert error.details() == f"the story is at version 1, not {expected}; read it again, or try again"
         assert len(await log_of(stories)) == 1
 
     async def test_negative(self, client: Client) -> None:

@@ -88,7 +88,7 @@ class TestReading:
         assert (said.code, said.err) == (0, "")
         assert len(said.out.splitlines()) == 30
         assert said.out.split()[:6] == ["story", "title", "phase", "decisions", "subtasks", "version"]
-        assert re.search(r"^3\.12 +Python 3\.12 +DESIGN +\d+ +0 +158 *$", said.out, re.MULTILINE)
+        assert re.search(r"^python-3\.12 +Python 3\.12 +DESIGN +\d+ +0 +158 *$", said.out, re.MULTILINE)
 
     def test_ls_json(self, context: Any, imported: Imported) -> None:
         """`ls --json` gives an object a line, whose numbers add up to the import's."""
@@ -100,32 +100,32 @@ class TestReading:
 
     def test_ls_of_a_story(self, context: Any, imported: Imported) -> None:
         """`ls STORY` lists what is in it; both forms say the same."""
-        rows = context("ls", "3.12", "--store", imported.url, "--json").rows()
+        rows = context("ls", "python-3.12", "--store", imported.url, "--json").rows()
         assert {"kind": "decision", "id": "PEP-690", "status": "REJECTED", "title": "Lazy Imports"} in rows
-        lines = context("ls", "3.12", "--store", imported.url).out.splitlines()
+        lines = context("ls", "python-3.12", "--store", imported.url).out.splitlines()
         assert [re.split(r"  +", line.rstrip()) for line in lines[1:]] == [list(row.values()) for row in rows]
 
     def test_show(self, context: Any, imported: Imported) -> None:
         """`show` prints the context on standard output, and of which version it is on the other."""
-        said = context("show", "3.12", "--store", imported.url)
-        assert said.out.startswith("# System\n\nYou work as architect on story 3.12 in phase DESIGN.\n")
+        said = context("show", "python-3.12", "--store", imported.url)
+        assert said.out.startswith("# System\n\nYou work as architect on story python-3.12 in phase DESIGN.\n")
         assert re.fullmatch(r"version 158, position [0-9a-f]{32}:\d+\n", said.err)
 
     def test_show_json(self, context: Any, imported: Imported) -> None:
         """`show --json` holds the same text and all that a program wants to know of it."""
-        [row] = context("show", "3.12", "--store", imported.url, "--json").rows()
-        assert row["context"] + "\n" == context("show", "3.12", "--store", imported.url).out
-        assert (row["story_id"], row["version"]) == ("3.12", 158)
+        [row] = context("show", "python-3.12", "--store", imported.url, "--json").rows()
+        assert row["context"] + "\n" == context("show", "python-3.12", "--store", imported.url).out
+        assert (row["story_id"], row["version"]) == ("python-3.12", 158)
         assert set(row) == {"story_id", "version", "position", "hash", "token_count", "context"}
 
     def test_show_for_whom(self, context: Any, imported: Imported) -> None:
         """Role and phase are understood in all their spellings."""
-        said = context("show", "3.12", "--role", "DEV", "--phase", "docs", "--store", imported.url)
-        assert "You work as developer on story 3.12 in phase DOC." in said.out
+        said = context("show", "python-3.12", "--role", "DEV", "--phase", "docs", "--store", imported.url)
+        assert "You work as developer on story python-3.12 in phase DOC." in said.out
 
     def test_show_at(self, context: Any, imported: Imported) -> None:
         """`show --at` tells what was known then, on the clock that was asked for."""
-        words = ["show", "3.12", "--store", imported.url, "--at", "2023-06-01"]
+        words = ["show", "python-3.12", "--store", imported.url, "--at", "2023-06-01"]
         then = context(*words, "--clock", "occurred")
         assert "- PEP-703 [PROPOSED (Draft)]" in then.out
         assert "- PEP-703 [APPROVED (Accepted)]" in context(*words[:-1], "2024-01-01", "--clock", "occurred").out
@@ -133,15 +133,15 @@ class TestReading:
         before = context(*words)
         assert (before.code, before.err) == (
             1,
-            "context: story_id: there is no story '3.12' yet at that moment\n",
+            "context: story_id: there is no story 'python-3.12' yet at that moment\n",
         )
 
     def test_log(self, context: Any, imported: Imported) -> None:
         """`log` tells who did what, when and why, an event after the other."""
-        said = context("log", "3.12", "--store", imported.url)
+        said = context("log", "python-3.12", "--store", imported.url)
         assert said.code == 0
         assert "by python/peps, because python/peps commit " in said.out
-        rows = context("log", "3.12", "--store", imported.url, "--json").rows()
+        rows = context("log", "python-3.12", "--store", imported.url, "--json").rows()
         assert [row["version"] for row in rows] == list(range(1, 159))
         assert rows[0]["event"] == "ContextCreated"
         assert rows[0]["what"]["title"] == "Python 3.12"
@@ -172,10 +172,10 @@ class TestReading:
 class TestWidth:
     def test_sixty_columns(self, context: Any, imported: Imported, monkeypatch: pytest.MonkeyPatch) -> None:
         """On a narrow terminal tables and help keep within it, and lose nothing."""
-        wide = context("ls", "3.12", "--store", imported.url).out
+        wide = context("ls", "python-3.12", "--store", imported.url).out
         monkeypatch.setenv("COLUMNS", "60")
         monkeypatch.setattr(cli, "_out", cli._console())
-        narrow = context("ls", "3.12", "--store", imported.url).out
+        narrow = context("ls", "python-3.12", "--store", imported.url).out
         assert max(len(line) for line in wide.splitlines()) > 60
         assert sorted("".join(wide.split())) == sorted("".join(narrow.split()))
         for shown in (narrow, *(context(*words, "--help").out for words in ([], ["show"], ["serve"]))):
@@ -183,7 +183,9 @@ class TestWidth:
 
     def test_pipe(self, imported: Imported) -> None:
         """In a pipe a row is a line, however long it is, so that it can be searched."""
-        said = shell(f"context ls 3.12 --store {shlex_quote(imported.url)} | grep -c 'Using TypedDict .* typing'")
+        said = shell(
+            f"context ls python-3.12 --store {shlex_quote(imported.url)} | grep -c 'Using TypedDict .* typing'"
+        )
         assert said.out == "1\n"
 
 
@@ -192,13 +194,13 @@ def shlex_quote(text: str) -> str:
 
 
 class TestStreams:
-    @pytest.mark.parametrize("words", ["ls", "log 3.12 --json"])
+    @pytest.mark.parametrize("words", ["ls", "log python-3.12 --json"])
     def test_a_reader_that_has_had_enough(self, imported: Imported, words: str) -> None:
         """A pipe whose reader is gone ends the command without a word."""
         said = shell(f"context {words} --store {shlex_quote(imported.url)} | true; echo ${{PIPESTATUS[0]}}")
         assert (said.out, said.err) == ("1\n", "")
 
-    @pytest.mark.parametrize("words", ["ls", "show 3.12 --json"])
+    @pytest.mark.parametrize("words", ["ls", "show python-3.12 --json"])
     def test_a_full_disk(self, imported: Imported, words: str) -> None:
         """An output that cannot be written is one line and exit code 1."""
         said = shell(f"context {words} --store {shlex_quote(imported.url)} > /dev/full")
@@ -206,7 +208,7 @@ class TestStreams:
 
     def test_a_closed_output(self, imported: Imported) -> None:
         """With a closed standard output the command does its work all the same."""
-        said = shell(f"context show 3.12 --json --store {shlex_quote(imported.url)} >&-")
+        said = shell(f"context show python-3.12 --json --store {shlex_quote(imported.url)} >&-")
         assert (said.code, said.out, said.err) == (0, "", "")
 
 
@@ -227,21 +229,21 @@ class TestMistakes:
             ("ls nosuch {store}", "context: story_id: there is no story 'nosuch'"),
             ("show nosuch {store}", "context: story_id: there is no story 'nosuch'"),
             ("log nosuch {store}", "context: story_id: there is no story 'nosuch'"),
-            ("log 3.1x {store}", "context: story_id: there is no story '3.1x'"),
+            ("log python-3.1x {store}", "context: story_id: there is no story 'python-3.1x'"),
             ("show '' {store}", "context: story_id: expected a text that is not empty"),
             (
-                "show 3.12 --at yesterday {store}",
+                "show python-3.12 --at yesterday {store}",
                 "context: timestamp: expected ISO 8601, for example .*; got 'yesterday'",
             ),
-            ("show 3.12 --at '' {store}", "context: timestamp: expected ISO 8601, for example .*; got ''"),
+            ("show python-3.12 --at '' {store}", "context: timestamp: expected ISO 8601, for example .*; got ''"),
             (
-                "show 3.12 --at 2020-01-01 --clock wall {store}",
+                "show python-3.12 --at 2020-01-01 --clock wall {store}",
                 "context: clock: expected one of recorded, occurred; got 'wall'",
             ),
-            ("show 3.12 --clock wall {store}", "context: clock: expected one of recorded, occurred; got 'wall'"),
-            ("show 3.12 --role ceo {store}", "context: role: expected one of architect, .*; got 'ceo'"),
-            ("show 3.12 --phase x {store}", "context: phase: expected one of DESIGN, .*; got 'x'"),
-            ("show 3.12 --subtask x {store}", "context: subtask_id: the story has no subtask 'x'"),
+            ("show python-3.12 --clock wall {store}", "context: clock: expected one of recorded, occurred; got 'wall'"),
+            ("show python-3.12 --role ceo {store}", "context: role: expected one of architect, .*; got 'ceo'"),
+            ("show python-3.12 --phase x {store}", "context: phase: expected one of DESIGN, .*; got 'x'"),
+            ("show python-3.12 --subtask x {store}", "context: subtask_id: the story has no subtask 'x'"),
             ("serve --log-level loud", "context: log-level: expected DEBUG, .*; got 'loud'"),
             ("serve --listen nonsense", "context: cannot listen on 'nonsense': expected HOST:PORT"),
             ("serve --listen 127.0.0.1", "context: cannot listen on '127.0.0.1': expected HOST:PORT"),
@@ -483,7 +485,7 @@ class TestDemo:
             address, _ = address_of(demo)
             with grpc.insecure_channel(address) as channel:
                 stub: Any = context_pb2_grpc.ContextServiceStub(channel)
-                answer = stub.GetContext(pb.GetContextRequest(story_id="3.12", role="architect"))
+                answer = stub.GetContext(pb.GetContextRequest(story_id="python-3.12", role="architect"))
             assert answer.version == "158"
             demo.send_signal(signal.SIGINT)
             _, err = demo.communicate()

@@ -88,7 +88,7 @@ async def test_homes(stories: Stories) -> None:
     for line in LINES:
         found = re.search(r"\d+\.\d+", line["fields"].get("Python-Version") or "")
         if expected.get(line["pep"], "process") == "process":
-            expected[line["pep"]] = found.group() if found else "process"
+            expected[line["pep"]] = f"python-{found.group()}" if found else "process"
     await run(stories)
     kept = {
         int(id.removeprefix("PEP-")): info.stream.id
@@ -102,9 +102,9 @@ async def test_homes(stories: Stories) -> None:
 async def test_a_story_that_exists_is_not_made_again(stories: Stories) -> None:
     """An import into a story that somebody has made leaves what it is called and adds its decisions."""
     made = events_pb2.ContextCreatedEvent(title="Ours", phase="BUILD")
-    await stories.store.append(stories.stream("3.12"), [made], expected=0)
+    await stories.store.append(stories.stream("python-3.12"), [made], expected=0)
     assert (await run(stories)).decisions == 741
-    state = (await stories.ask("3.12")).state
+    state = (await stories.ask("python-3.12")).state
     assert (state.title, state.phase, "PEP-701" in state.decisions) == ("Ours", "BUILD", True)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 from datetime import UTC, datetime, timedelta
@@ -37,6 +38,7 @@ from eventstore import (
     commit_id_of,
     fold,
     handle,
+    open_store,
 )
 from eventstore._snapshots import CommitIds
 from eventstore._values import BEGINNING
@@ -44,9 +46,11 @@ from eventstore.memory import MemoryBackend
 from google.protobuf.wrappers_pb2 import Int64Value, StringValue
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+    from pathlib import Path
 
     from eventstore import Position, SnapshotStore, Until
     from google.protobuf.message import Message
@@ -194,6 +198,24 @@ class TestHandle:
         for _ in range(2):
             done = await handle(store, ACCOUNT, "1", 7, command_id="request")
             assert (done.events, done.state) == ((Int64Value(value=14),), (14,))
+
+    async def test_damaged_snapshot(self, store: EventStore) -> None:
+        """A snapshot that cannot be loaded costs time, not the answer."""
+        kept = MemorySnapshots()
+        decider = kept_in(kept, every=2, live=0)
+        for number in range(1, 5):
+            await handle(store, decider, "1", number)
+        snapshot = await kept.load(STREAM, log_id=store.log_id, tag="1|plain", bound=Bound())
+        found = snapshot or next(iter(kept._kept[STREAM].values()))
+        for version in kept._kept[STREAM]:
+            await kept.save(structs.replace(found, version=Version(version), state=b"\xc1"))
+        assert (await fold(store, decider, "1")).state == (1, 2, 3, 4)
+
+    async def test_many_at_once(self, tmp_path: Path) -> None:
+        """However many tasks of a process handle commands of one stream at once, all are carried out."""
+        async with open_store(f"sqlite:///{tmp_path}/log.db?durability=normal", CODEC) as sqlite:
+            done = await asyncio.gather(*(handle(sqlite, ACCOUNT, "1", number) for number in range(200)))
+        assert sorted(each.version for each in done) == list(range(1, 201))
 
 
 class TestMemorySnapshots:

@@ -1,5 +1,17 @@
-"""``python -m eventstore`` is the command ``eventstore``."""
+"""The command ``eventstore``, also as ``python -m eventstore``."""
 
-from eventstore.cli import main
+import sys
 
-main()
+
+def main() -> None:
+    """Run the command. Ctrl-C ends it quietly, also while its modules are loaded."""
+    try:
+        from eventstore.cli import main as run  # noqa: PLC0415 (inside, so that Ctrl-C is quiet from the beginning)
+
+        run()
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

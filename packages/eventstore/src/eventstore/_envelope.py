@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, Final
 
 import msgspec
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 
 from eventstore._errors import CorruptCommit, InvalidInput, TooLarge
 from eventstore._values import COMMIT_ID_BYTES, NewCommit, RawCommit, StreamId, Version, to_micros
@@ -15,8 +15,6 @@ from eventstore.v1 import envelope_pb2
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
-
-    from google.protobuf.message import Message
 
     from eventstore._codec import EventCodec
 
@@ -57,7 +55,14 @@ def compose(
         InvalidInput: a message is not registered or cannot be serialised, a text cannot be encoded, or the time has no
             zone.
     """
-    envelope = envelope_pb2.Envelope(commit_id=new_commit_id() if commit_id is None else commit_id)
+    if commit_id is None:
+        commit_id = new_commit_id()
+    for value, kind, field in ((commit_id, bytes, "commit_id"), (metadata, Metadata, "metadata")):
+        if not isinstance(value, kind):
+            raise InvalidInput(field, f"expected {kind.__name__}, got {value!r:.80}")
+    if isinstance(events, Message):
+        raise InvalidInput("events", "expected a sequence of messages, got a single one")
+    envelope = envelope_pb2.Envelope(commit_id=commit_id)
     occurred = None if occurred_at is None else to_micros(occurred_at, "occurred_at")
     for message in events:
         stored = envelope.events.add()
@@ -80,6 +85,8 @@ def seal(stream: StreamId, expected: int, envelope: envelope_pb2.Envelope) -> Ne
         InvalidInput: no events, a commit id that is not 16 bytes, or text that UTF-8 cannot encode.
         TooLarge: the envelope is over the limit of all backends.
     """
+    if not isinstance(stream, StreamId):
+        raise InvalidInput("stream", f"expected a StreamId, got {stream!r:.80}")
     count, commit_id = len(envelope.events), envelope.commit_id
     if not count:
         raise InvalidInput("events", "expected at least one event, got none")

@@ -127,8 +127,13 @@ class _Folding(Generic[C, S, E]):
             return nothing
         if kept is None:
             return nothing
+        try:
+            state = self._snapshots.load(kept.state)
+        except Exception:  # noqa: BLE001 (whatever a damaged cache makes it raise, the log has the truth)
+            _log.warning("the snapshot of %s at version %d cannot be loaded", self._stream, kept.version, exc_info=True)
+            return nothing
         return Folded(
-            self._snapshots.load(kept.state),
+            state,
             kept.log_id,
             kept.version,
             kept.position,
@@ -243,32 +248,34 @@ async def handle(
     stream = StreamId(decider.category, id)
     commit_id = new_commit_id() if command_id is None else commit_id_of(stream, command_id)
     folding = _Folding(store, decider, stream)
-    for _ in range(ROUNDS):
-        now = await folding.run(await folding.start(Bound()), Bound())
-        if command_id is not None and (commit := await _find(store, stream, now.commit_ids, commit_id)):
-            then = Bound(version=commit.version)
-            return _handled(await folding.run(await folding.start(then), then), _messages(commit), repeated=True)
-        if expected is not None and expected != now.version:
-            raise Conflict(stream, expected, now.version)
-        events = tuple(decider.decide(command, now.state))
-        if not events:
-            return _handled(now, (), repeated=False)
-        try:
-            appended = await store.append(
-                stream,
-                events,
-                expected=now.version,
-                commit_id=commit_id,
-                metadata=metadata,
-                occurred_at=occurred_at,
-            )
-        except Conflict as conflict:
-            lost = conflict
-            continue
-        # Read back what was stored: the codec may make something else of it than what was decided.
-        done = await folding.run(now, Bound(version=appended.version))
-        return _handled(done, tuple(folding.last), repeated=False)
-    raise lost
+    # Within a process the commands of a stream take turns; only rivals elsewhere make a conflict.
+    async with store.turn(stream):
+        for _ in range(ROUNDS):
+            now = await folding.run(await folding.start(Bound()), Bound())
+            if command_id is not None and (commit := await _find(store, stream, now.commit_ids, commit_id)):
+                then = Bound(version=commit.version)
+                return _handled(await folding.run(await folding.start(then), then), _messages(commit), repeated=True)
+            if expected is not None and expected != now.version:
+                raise Conflict(stream, expected, now.version)
+            events = tuple(decider.decide(command, now.state))
+            if not events:
+                return _handled(now, (), repeated=False)
+            try:
+                appended = await store.append(
+                    stream,
+                    events,
+                    expected=now.version,
+                    commit_id=commit_id,
+                    metadata=metadata,
+                    occurred_at=occurred_at,
+                )
+            except Conflict as conflict:
+                lost = conflict
+                continue
+            # Read back what was stored: the codec may make something else of it than what was decided.
+            done = await folding.run(now, Bound(version=appended.version))
+            return _handled(done, tuple(folding.last), repeated=False)
+        raise lost
 
 
 def _handled(folded: Folded[S], events: tuple[Message, ...], *, repeated: bool) -> Handled[S]:

@@ -24,7 +24,9 @@ def translate(error: sqlite3.Error, path: Path) -> EventStoreError:
         case sqlite3.SQLITE_FULL:
             return StoreFull(f"{path}: no room is left for the store")
         case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM | sqlite3.SQLITE_AUTH:
-            return ReadOnly(f"{path}: the file or its folder cannot be written by this process")
+            return ReadOnly(
+                f"{path}: cannot be written by this process, which even reading needs: copy it, with its -wal"
+            )
         case sqlite3.SQLITE_NOTADB | sqlite3.SQLITE_CORRUPT:
             return NotAStore(f"{path}: not an SQLite database, or a damaged one")
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:

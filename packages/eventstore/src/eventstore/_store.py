@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import aclosing
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Final, Protocol, Self
 from urllib.parse import urlsplit
+from weakref import WeakValueDictionary
 
 import msgspec
 
@@ -78,6 +80,7 @@ class EventStore:
     def __init__(self, backend: Backend, codec: EventCodec) -> None:
         self.backend: Final = backend
         self.codec: Final = codec
+        self._turns: WeakValueDictionary[StreamId, asyncio.Lock] = WeakValueDictionary()
 
     async def __aenter__(self) -> Self:
         await self.backend.__aenter__()
@@ -217,6 +220,10 @@ class EventStore:
                     yielded = True
                 if not yielded:
                     yield Progress(found[-1].position, caught_up=False)
+
+    def turn(self, stream: StreamId) -> asyncio.Lock:
+        """Return what the tasks of this process that read a stream in order to write to it hold meanwhile."""
+        return self._turns.setdefault(stream, asyncio.Lock())
 
     async def tail(self, stream: StreamId) -> Tail:
         """Return the stream's version and the position of its last commit; both 0 when there is no stream."""

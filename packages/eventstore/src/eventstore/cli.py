@@ -93,10 +93,20 @@ CodecName = Annotated[
 
 def main() -> None:
     """Run the command."""
+    if sys.stdout is None:  # the caller closed it
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 (for as long as the process)
     if isinstance(sys.stdout, io.TextIOWrapper):
         # What the output's encoding lacks is shown as an escape.
         sys.stdout.reconfigure(errors="backslashreplace")
-    app(prog_name="eventstore")
+    try:
+        try:
+            app(prog_name="eventstore")
+        finally:
+            sys.stdout.flush()
+    except OSError as error:
+        # Python would complain again when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(f"eventstore: cannot write: {error.strerror}")
 
 
 def _print_version(*, wanted: bool) -> None:

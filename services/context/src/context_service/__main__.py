@@ -1,5 +1,17 @@
-"""Runs the command ``context``: ``python -m context_service``."""
+"""The command ``context``, also as ``python -m context_service``."""
 
-from context_service.cli import main
+import sys
 
-main()
+
+def main() -> None:
+    """Run the command. Ctrl-C ends it quietly, also while its modules are loaded."""
+    try:
+        from context_service.cli import main as run  # noqa: PLC0415 (inside, so that Ctrl-C is quiet from the beginning)
+
+        run()
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

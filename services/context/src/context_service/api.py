@@ -48,7 +48,7 @@ def answered(
         except InvalidInput as error:
             await _refuse(context, Refused([Violation(Fault.INVALID, error.field, error.problem)]))
         except Conflict as error:
-            message = f"expected version {error.expected}, but the story is at version {error.actual}; read it again"
+            message = f"the story is at version {error.actual}, not {error.expected}; read it again, or try again"
             await context.abort(grpc.StatusCode.ABORTED, message)
         except StoreFull:
             _log.exception("the store is full")

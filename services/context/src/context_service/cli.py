@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import logging
 import os
@@ -73,6 +74,9 @@ def main() -> None:
     """Run the command; errors that a person can mend are one line, and the exit code is 1."""
     if sys.stdout is None:  # the caller closed it
         sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 (for as long as the process)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # What the output's encoding lacks is shown as an escape.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         try:
             app()

@@ -37,9 +37,9 @@ class Question(NamedTuple):
 
 
 QUESTIONS: Final = (
-    Question("Do we write type hints?", "3.5", "PEP-484", ("2015-02-01", "2015-06-01")),
-    Question("Does the global interpreter lock stay?", "3.12", "PEP-703", ("2023-06-01", "2024-01-01")),
-    Question("Is the evaluation of annotations postponed?", "3.7", "PEP-563", ("2018-01-01", "2025-06-01")),
+    Question("Do we write type hints?", "python-3.5", "PEP-484", ("2015-02-01", "2015-06-01")),
+    Question("Does the global interpreter lock stay?", "python-3.12", "PEP-703", ("2023-06-01", "2024-01-01")),
+    Question("Is the evaluation of annotations postponed?", "python-3.7", "PEP-563", ("2018-01-01", "2025-06-01")),
 )
 
 

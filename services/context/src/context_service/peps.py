@@ -1,8 +1,8 @@
 """Imports the history of the headers of all PEPs: a decision log of 26 years.
 
-One decision a PEP. Its story is the first ``3.12``-like number in any Python-Version the file ever gives it, else
-``process``. Everything is worked out from the file before the first write, so an import stopped anywhere goes on where
-it was, and a second one changes nothing.
+One decision a PEP. Its story is ``python-3.12`` for the first such number in any Python-Version that the file ever
+gives it, else ``process``. Everything is worked out from the file before the first write, so an import stopped anywhere
+goes on where it was, and a second one changes nothing.
 """
 
 from __future__ import annotations
@@ -228,7 +228,7 @@ def _homes(lines: Iterator[Line]) -> dict[int, str]:
         version = line.fields.python_version
         found = _VERSION.search(version) if isinstance(version, str) else None
         if homes.get(line.pep, PROCESS) == PROCESS:
-            homes[line.pep] = found.group() if found else PROCESS
+            homes[line.pep] = f"python-{found.group()}" if found else PROCESS
     return homes
 
 
@@ -358,7 +358,7 @@ class _Reader:
 
 def _opening(home: str, line: Line, reason: str) -> Message:
     return pb.ContextCreatedEvent(
-        title="Process and proposals without a version" if home == PROCESS else f"Python {home}",
+        title="Process and proposals without a version" if home == PROCESS else home.replace("python-", "Python "),
         created_by=SOURCE,
         created_at=timestamp(datetime.fromtimestamp(line.ts, UTC)),
         phase="DESIGN",

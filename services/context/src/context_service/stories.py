@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -14,6 +15,7 @@ from eventstore import (
     Occurred,
     Recorded,
     Snapshots,
+    StoreUnavailable,
     StreamId,
     fold,
     handle,
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 
     from eventstore import EventStore, Folded, SnapshotStore, Until
     from google.protobuf.message import Message
+
+_log = logging.getLogger("context_service")
 
 CLOCKS: Final[dict[str, type[Recorded | Occurred]]] = {"recorded": Recorded, "occurred": Occurred}
 
@@ -140,5 +144,9 @@ async def open_stories(url: str, *, create: bool = True, keep_snapshots: bool = 
         snapshots: SnapshotStore = MemorySnapshots()
         if keep_snapshots and isinstance(store.backend, SqliteBackend):
             path = store.backend.path
-            snapshots = await stack.enter_async_context(SqliteSnapshots(path.with_name(f"{path.name}-snapshots")))
+            try:
+                kept = SqliteSnapshots(path.with_name(f"{path.name}-snapshots"))
+                snapshots = await stack.enter_async_context(kept)
+            except StoreUnavailable as error:
+                _log.warning("snapshots are kept in memory only: %s", error)
         yield Stories(store, snapshots)

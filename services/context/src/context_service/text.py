@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
-
-import bpe_openai
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from context_service.words import TERMINAL_SUBTASK_STATUSES
 
@@ -15,8 +14,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T", "Decision", "Subtask")
 
-_TOKENS: Final = bpe_openai.get_encoding("o200k_base")
-_IN_FORCE: Final = ("PROPOSED", "APPROVED", "IMPLEMENTED")
+_IN_FORCE: Final = ("APPROVED", "IMPLEMENTED")
+_OVER: Final = ("REJECTED", "DEPRECATED")
 
 
 class Blocks(NamedTuple):
@@ -34,7 +33,15 @@ class Blocks(NamedTuple):
 
 def count_tokens(text: str) -> int:
     """Return how many tokens a text has in the vocabulary o200k_base."""
-    return len(_TOKENS.encode_ordinary(text))
+    return len(_encoding().encode_ordinary(text))
+
+
+@cache
+def _encoding() -> Any:
+    # Half of the time that the command needs to start, and not needed for most of what it does.
+    import bpe_openai  # noqa: PLC0415
+
+    return bpe_openai.get_encoding("o200k_base")
 
 
 def render(story_id: str, story: Story, *, role: str, phase: str, subtask_id: str = "") -> Blocks:
@@ -50,7 +57,8 @@ def render(story_id: str, story: Story, *, role: str, phase: str, subtask_id: st
         _listing("Constraints", (f"- {_line(k)}: {_line(v)}" for k, v in sorted(story.constraints.items()))),
         _plans(story),
         _current(story, subtask_id),
-        _decisions(story),
+        _decisions(story, "Decisions in force", _IN_FORCE),
+        _decisions(story, "Decisions proposed, not made yet", ("PROPOSED",)),
         _past_decisions(story),
         _subtasks(story),
         _milestones(story),
@@ -110,14 +118,14 @@ def _current(story: Story, subtask_id: str) -> str:
     return _listing("Current task", lines)
 
 
-def _decisions(story: Story) -> str:
+def _decisions(story: Story, heading: str, statuses: tuple[str, ...]) -> str:
     outgoing: dict[str, list[Link]] = {}
     for link in sorted(story.links):
         outgoing.setdefault(link.source, []).append(link)
     gone = superseded(story)
     lines: list[str] = []
     for decision in _in_order(story.decisions.values()):
-        if decision.status not in _IN_FORCE or decision.id in gone:
+        if decision.status not in statuses or decision.id in gone:
             continue
         lines.append(_decision_line(decision))
         if decision.rationale:
@@ -127,15 +135,15 @@ def _decisions(story: Story) -> str:
         links = [f"{link.kind} {_line(link.target)}" for link in outgoing.get(decision.id, ())]
         if links:
             lines.append("  " + ", ".join(links))
-    return _listing("Decisions in force", lines)
+    return _listing(heading, lines)
 
 
 def _past_decisions(story: Story) -> str:
     gone = superseded(story)
     lines = [
-        _decision_line(decision) + (", superseded" if decision.id in gone and decision.status in _IN_FORCE else "")
+        _decision_line(decision) + (", superseded" if decision.id in gone and decision.status not in _OVER else "")
         for decision in _in_order(story.decisions.values())
-        if decision.status != "DELETED" and (decision.status not in _IN_FORCE or decision.id in gone)
+        if decision.status in _OVER or (decision.status != "DELETED" and decision.id in gone)
     ]
     return _listing("Decisions no longer in force, which guide nothing", lines)
 
