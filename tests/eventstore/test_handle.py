@@ -211,11 +211,20 @@ class TestHandle:
             await kept.save(structs.replace(found, version=Version(version), state=b"\xc1"))
         assert (await fold(store, decider, "1")).state == (1, 2, 3, 4)
 
-    async def test_many_at_once(self, tmp_path: Path) -> None:
-        """However many tasks of a process handle commands of one stream at once, all are carried out."""
+    async def test_many_at_once(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Tasks of a process that handle commands of one stream at once take turns: none meets a conflict."""
         async with open_store(f"sqlite:///{tmp_path}/log.db?durability=normal", CODEC) as sqlite:
-            done = await asyncio.gather(*(handle(sqlite, ACCOUNT, "1", number) for number in range(1, 201)))
-        assert sorted(each.version for each in done) == list(range(1, 201))
+            tries: list[NewCommit] = []
+            append = sqlite.backend.append
+
+            async def counted(new: NewCommit) -> Appended:
+                tries.append(new)
+                return await append(new)
+
+            monkeypatch.setattr(sqlite.backend, "append", counted)
+            done = await asyncio.gather(*(handle(sqlite, ACCOUNT, "1", number) for number in range(1, 101)))
+        assert sorted(each.version for each in done) == list(range(1, 101))
+        assert len(tries) == 100
 
 
 class TestMemorySnapshots:
