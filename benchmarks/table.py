@@ -19,11 +19,14 @@ def table(lines: str) -> str:
 
 def _row(row: dict[str, Any]) -> str:
     ours, theirs = (_number(row[side]) for side in ("ours", "theirs"))
-    return f"| {row['name']} | {ours} | {theirs} | {row['unit']} | {row['against']} | {row['ratio']:.2f} |"
+    ratio = "" if row["ratio"] is None else f"{row['ratio']:.2f}"
+    return f"| {row['name']} | {ours} | {theirs} | {row['unit']} | {row['against'] or ''} | {ratio} |"
 
 
-def _number(value: float) -> str:
-    """Return three significant digits, in words that are never scientific."""
+def _number(value: float | None) -> str:
+    """Return three significant digits, never in scientific form; nothing where there is no rival."""
+    if value is None:
+        return ""
     rounded = float(f"{value:.{_DIGITS}g}")
     return f"{rounded:,.0f}" if rounded >= 10 ** (_DIGITS - 1) else f"{rounded:g}"
 

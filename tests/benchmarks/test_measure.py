@@ -102,10 +102,11 @@ def test_a_log_holds_its_story_scattered_and_every_stream_without_gaps() -> None
     assert [line.stream for line in lines[:100]] != [STORY] * 100
 
 
-def test_the_page_shows_the_run_that_is_kept() -> None:
+@pytest.mark.parametrize("name", ["store", "jetstream"])
+def test_the_page_shows_the_run_that_is_kept(name: str) -> None:
     """The table of the page is made of the kept lines, number for number."""
     root = Path(__file__).parents[2]
-    kept = (root / "benchmarks" / "results" / "store.jsonl").read_text(encoding="utf-8")
+    kept = (root / "benchmarks" / "results" / f"{name}.jsonl").read_text(encoding="utf-8")
     assert table(kept) in (root / "docs" / "benchmarks.md").read_text(encoding="utf-8")
 
 
