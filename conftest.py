@@ -16,6 +16,7 @@ import doctest
 import inspect
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -30,6 +31,10 @@ from sybil.parsers.markdown import CodeBlockParser, SkipParser
 
 if TYPE_CHECKING:
     from sybil import Example
+
+# A shell's background job ignores Ctrl-C, and so would every program that a test starts and interrupts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 COMMAND = re.compile(r"^\$ ((?:eventstore|context) .*)$\n?((?:(?!\$ ).*\n?)*)", re.MULTILINE)
 
