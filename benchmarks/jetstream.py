@@ -54,6 +54,9 @@ async def bench(scale: Scale, directory: Path) -> AsyncIterator[Result]:
         async with EventStore(log, CODEC) as store, EventStore(threes, CODEC) as wide:
             side = Side("ours", str((await log.describe())["durability"]))
             await fill(scale, store, scale.log_events, 1)
+            # Before the other rows write into the same log.
+            disk = (await client.jetstream().stream_info(NAME)).state.bytes / 1e6
+            yield _plain(scale, side, "jetstream-disk", value=disk)
             await fill(scale, wide, scale.log_events // 3, 3)
             async for result in _replays(scale, side, store, wide, client):
                 yield result
@@ -61,8 +64,6 @@ async def bench(scale: Scale, directory: Path) -> AsyncIterator[Result]:
                 yield result
             async for result in _appends(scale, side, log, client):
                 yield result
-            info = await client.jetstream().stream_info(NAME)
-            yield _plain(scale, side, "jetstream-disk", value=info.state.bytes / 1e6)
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
             yield _plain(scale, side, "jetstream-memory", value=peak)
         await client.close()

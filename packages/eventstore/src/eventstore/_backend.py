@@ -34,7 +34,7 @@ class Backend(Protocol):
     Order
         All commits stand in one order, that of their positions, which every reader sees. Appends called on one handle
         one after the other are stored in the order of the calls, also when they are not awaited in between, as far as
-        they are not refused.
+        they are not refused and a network does not make a backend send one again.
     Numbering
         A stream's version is the number of events it holds. A commit with ``expected`` v and ``count`` n is stored only
         when the version is v, and makes it v + n. Positions start at 1 or later, rise strictly and may have gaps.
