@@ -74,6 +74,17 @@ class NatsServer:
 
     def start(self) -> None:
         """Start the process; ``wait`` says when it can be used."""
+        config = self._configure()
+        with (self._folder / "log").open("ab") as log:
+            self._process = subprocess.Popen([self._program, "-c", str(config)], stdout=log, stderr=log)
+
+    def reload(self, more: str) -> None:
+        """Give the running process another configuration."""
+        self._more = more
+        self._configure()
+        os.kill(self.pid, signal.SIGHUP)
+
+    def _configure(self) -> Path:
         config = self._folder / "server.conf"
         jetstream = (
             f'jetstream {{ store_dir: "{self._folder}/data", {self._jetstream} }}' if self._jetstream != "off" else ""
@@ -82,8 +93,7 @@ class NatsServer:
             f'server_name: {self.name}\nhost: 127.0.0.1\nport: {self.port}\nhttp: "127.0.0.1:{self.monitoring_port}"\n'
             f"{jetstream}\n{self._more}\n"
         )
-        with (self._folder / "log").open("ab") as log:
-            self._process = subprocess.Popen([self._program, "-c", str(config)], stdout=log, stderr=log)
+        return config
 
     def wait(self) -> None:
         """Wait until the server says that it is healthy, JetStream and all."""

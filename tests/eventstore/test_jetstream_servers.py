@@ -8,7 +8,17 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from eventstore import NotAStore, Progress, StoreFull, StoreNotFound, StoreUnavailable, StreamId, jetstream
+from eventstore import (
+    NotAStore,
+    Progress,
+    StoreFull,
+    StoreNotFound,
+    StoreUnavailable,
+    StreamId,
+    UnknownPosition,
+    WrongLog,
+    jetstream,
+)
 from eventstore.jetstream import JetStreamBackend, from_url
 from eventstore.testing._scene import closing, commit, flat
 
@@ -135,6 +145,80 @@ async def test_closed_while_away(tmp_path: Path) -> None:
         assert time.monotonic() - began < 2
 
 
+@pytest.mark.timeout(60)
+async def test_shut_out_and_let_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Credentials that are taken back and given again end nothing for good: appends and follows go on."""
+    monkeypatch.setattr(jetstream, "_API_SECONDS", 0.5)
+    inside = 'authorization { user: "me", password: "right" }'
+    with one_server(tmp_path, more=inside) as server:
+        url = server.url.replace("//", "//me:right@")
+        async with (
+            fresh([url], append_seconds=1, start_seconds=1) as log,
+            closing(log.follow(after=BEGINNING)) as items,
+        ):
+            new = commit(STREAM)
+            server.reload(inside.replace("right", "another"))
+            with contextlib.suppress(StoreUnavailable):
+                while True:
+                    new = commit(STREAM, (await log.append(new)).version)
+            assert log._now_open.client.is_closed
+            server.reload(inside)
+            last = await again(log, new)
+            found: list[int] = []
+            async for item in items:
+                if not isinstance(item, Progress):
+                    found += [raw.position for raw in item]
+                    if len(found) == last.version:
+                        break
+            assert found == list(range(1, last.position + 1))
+
+
+# ------------------------------------------------------------------------------------------ another log under the name
+
+
+async def followed(log: JetStreamBackend, upset: Any) -> None:
+    """Follow a log of one commit, upset its JetStream stream, and follow on until that fails."""
+    async with closing(log.follow(after=BEGINNING)) as items:
+        async for item in items:
+            if not isinstance(item, Progress):
+                await upset()
+
+
+async def test_deleted(one_nats: list[str]) -> None:
+    """A follow of a log that is deleted ends with that as the reason, after a while of hope."""
+    async with administration(*one_nats) as admin, fresh(one_nats, start_seconds=1) as log:
+        await log.append(commit(STREAM))
+        with pytest.raises(StoreNotFound):
+            await followed(log, lambda: admin.api(f"STREAM.DELETE.{log._name}"))
+
+
+async def test_made_anew(one_nats: list[str]) -> None:
+    """A follow does not go on in another log that has come in the place of its own."""
+    async with administration(*one_nats) as admin, fresh(one_nats) as log:
+
+        async def make_anew() -> None:
+            await admin.api(f"STREAM.DELETE.{log._name}")
+            await opens(JetStreamBackend(one_nats, log._name, prefix=log._prefix))
+
+        await log.append(commit(STREAM))
+        with pytest.raises(WrongLog):
+            await followed(log, make_anew)
+
+
+async def test_restored(one_nats: list[str]) -> None:
+    """A follow does not go on in an older copy of its log, which lacks what was seen."""
+    async with administration(*one_nats) as admin, fresh(one_nats, start_seconds=1) as log:
+
+        async def restore() -> None:
+            config = (await admin.api(f"STREAM.INFO.{log._name}"))["config"]
+            await admin.api(f"STREAM.DELETE.{log._name}")
+            await admin.api(f"STREAM.CREATE.{log._name}", config)
+
+        await log.append(commit(STREAM))
+        with pytest.raises(UnknownPosition):
+            await followed(log, restore)
+
+
 # ---------------------------------------------------------------------------------------------------- the wrong servers
 
 
@@ -225,6 +309,10 @@ async def test_put_right(one_nats: list[str]) -> None:
         ({"subjects": ["NAME.>"]}, "subjects is ['NAME.>'], expected ['NAME.*.*']"),
         ({"max_age": 3_600_000_000_000}, "max_age is 3600000000000, expected 0"),
         ({"storage": "memory"}, "storage is 'memory', expected 'file'"),
+        ({"no_ack": True}, "no_ack is True, expected False"),
+        ({"persist_mode": "async"}, "persist_mode is 'async', expected ''"),
+        ({"allow_rollup_hdrs": True}, "allow_rollup_hdrs is True, expected False"),
+        ({"allow_msg_ttl": True}, "allow_msg_ttl is True, expected False"),
         ({"max_msgs_per_subject": 5}, "max_msgs_per_subject is 5, expected -1"),
         (
             {"retention": "interest", "max_msgs_per_subject": 1},

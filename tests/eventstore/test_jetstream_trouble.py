@@ -471,6 +471,25 @@ async def test_garbage_in_a_stream(roomy: Place, name: str) -> None:
             assert (error.value.stream, error.value.position) == (STREAM, bad)
 
 
+async def test_garbage_in_a_listing(one: Place) -> None:
+    """Streams that end in garbage are named when all others have been listed."""
+    async with opened(one) as (log, admin):
+        for number in range(250):
+            await log.append(commit(StreamId("c", f"{number:03}")))
+        bad = await admin.publish(f"{log._prefix}.c.007", b"\xff")
+        await admin.publish(f"{log._prefix}.c.100", b"\xff")
+        found: list[str] = []
+
+        async def listing() -> None:
+            async for infos in log.streams():
+                found.extend(info.stream.id for info in infos)
+
+        with pytest.raises(CorruptCommit) as error:
+            await listing()
+        assert error.value.position == bad
+        assert found == [f"{number:03}" for number in range(250) if number not in {7, 100}]
+
+
 async def test_version_that_does_not_fit(one: Place) -> None:
     """A commit that a stranger put at a wrong version is named with its sequence."""
     async with opened(one) as (log, admin):

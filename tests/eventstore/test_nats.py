@@ -9,6 +9,7 @@ import pytest
 from eventstore import InvalidInput, StreamId
 from eventstore._nats_batches import BatchParser, Frame, header_value, status_of
 from eventstore._nats_names import stream_of, subject_of
+from eventstore._nats_url import arguments_of
 from eventstore._values import MAX_ID_BYTES
 from eventstore.jetstream import from_url
 from hypothesis import assume, given
@@ -256,33 +257,36 @@ def test_header_values() -> None:
 
 def test_url() -> None:
     """A URL names servers, JetStream stream, prefix and options."""
-    backend = from_url(
+    assert arguments_of(
         "nats://me:secret@a:4222,b:4223/EVENTS?prefix=context.events&replicas=3&durability=strict"
-        "&monitor=http://a:8222,http://b:8222&creds=/a/file",
-        create=False,
-    )
-    assert backend._servers == ["nats://me:secret@a:4222", "nats://me:secret@b:4223"]
-    assert (backend._name, backend._prefix, backend._replicas, backend._create) == (
-        "EVENTS",
-        "context.events",
-        3,
-        False,
-    )
-    assert backend._strict
-    assert backend._monitors == ("http://a:8222", "http://b:8222")
-    assert backend._options == {"user_credentials": "/a/file"}
+        "&monitor=http://a:8222,http://b:8222&creds=/a/file"
+    ) == {
+        "servers": ["nats://me:secret@a:4222", "nats://me:secret@b:4223"],
+        "stream": "EVENTS",
+        "prefix": "context.events",
+        "replicas": 3,
+        "monitors": ["http://a:8222", "http://b:8222"],
+        "strict": True,
+        "options": {"user_credentials": "/a/file"},
+    }
 
 
 def test_plain_url() -> None:
     """What a URL leaves out is taken as it is found."""
-    backend = from_url("nats://localhost/E?prefix=e", create=True)
-    assert (backend._servers, backend._replicas, backend._strict) == (["nats://localhost"], None, False)
-    assert (backend._monitors, backend._options, backend._create) == ((), {}, True)
+    assert arguments_of("nats://localhost/E?prefix=e") == {
+        "servers": ["nats://localhost"],
+        "stream": "E",
+        "prefix": "e",
+        "replicas": None,
+        "monitors": [],
+        "strict": False,
+        "options": {},
+    }
 
 
 def test_tls_url() -> None:
     """``tls://`` asks for TLS with the system's authorities."""
-    assert from_url("tls://localhost/E?prefix=e", create=True)._options.keys() == {"tls"}
+    assert arguments_of("tls://localhost/E?prefix=e")["options"].keys() == {"tls"}
 
 
 @pytest.mark.parametrize(

@@ -478,7 +478,8 @@ class TestOpen:
 
     def test_driver_missing(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """A scheme whose driver is not installed is refused by name."""
-        monkeypatch.delitem(sys.modules, "eventstore.jetstream", raising=False)
+        for module in [name for name in sys.modules if name.startswith(("eventstore.jetstream", "eventstore._nats"))]:
+            monkeypatch.delitem(sys.modules, module)
         monkeypatch.setitem(sys.modules, "nats", None)
         monkeypatch.setitem(sys.modules, "nats.errors", None)
         with pytest.raises(InvalidInput, match="nats:// needs the package nats"):

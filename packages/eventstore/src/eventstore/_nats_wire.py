@@ -12,7 +12,7 @@ import msgspec
 import nats.errors
 from nats.aio.client import Client
 
-from eventstore._errors import EventStoreError, StoreUnavailable
+from eventstore._errors import EventStoreError, StoreClosed, StoreUnavailable
 from eventstore._nats_batches import Frame, receive_in_batches, status_of
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ NOT_ENABLED: Final = frozenset({10039, 10076})
 
 _FIRST_SECONDS: Final = 0.5
 _PAUSE_SECONDS: Final = 0.05
+# A server that has gone without a word is missed after two of these.
+_PING_SECONDS: Final = 5
 
 
 class NoAnswer(StoreUnavailable):
@@ -44,34 +46,60 @@ class Refused(EventStoreError):
         self.err_code = err_code
 
 
-async def connect(servers: list[str], options: Mapping[str, Any], *, seconds: float, reconnect: bool) -> Client:
-    """Return a connected client.
+async def connect(servers: list[str], options: Mapping[str, Any], *, seconds: float) -> Client:
+    """Return a connected client, which ends when its connection does.
+
+    nats-py's own reconnecting is not used: it ends for good when a server does not let it in, and does not close the
+    connections that it gives up.
 
     Raises:
-        StoreUnavailable: no server can be reached in time, or none lets us in.
+        StoreUnavailable: no server can be reached in time, or one does not let us in.
     """
     where = ", ".join(server.rpartition("//")[2].rpartition("@")[2] for server in servers)
-    client = Client()
-    refusals: list[Exception] = []
+    loop = asyncio.get_running_loop()
+    end = loop.time() + seconds
+    while True:
+        client = Client()
+        refusals: list[Exception] = []
+        try:
+            async with asyncio.timeout_at(end):
+                await _connect_once(client, servers, options, refusals)
+        except BaseException as error:
+            with suppress(Exception):
+                await client.close()
+            if not isinstance(error, nats.errors.Error | OSError | TimeoutError):
+                raise
+            refusals.append(error)
+        else:
+            return client
+        # nats-py keeps no more of what the server says while a connection is made than its text.
+        if any("authorization" in str(told).lower() for told in refusals):
+            raise StoreUnavailable(f"{where}: the server does not accept these credentials")
+        if loop.time() >= end:
+            # The last is that time is over.
+            reason = type(refusals[-2:][0]).__name__
+            raise StoreUnavailable(f"{where}: no server answers within {seconds:g} s ({reason})")
+        await asyncio.sleep(_PAUSE_SECONDS)
+
+
+async def _connect_once(
+    client: Client, servers: list[str], options: Mapping[str, Any], refusals: list[Exception]
+) -> None:
+    """Connect to the first server that takes connections, and note why others do not."""
 
     async def note(error: Exception) -> None:
-        refusals.append(error)
+        if not client.is_connected:
+            refusals.append(error)
         _log.debug("nats: %s", type(error).__name__)
 
-    given = {"max_reconnect_attempts": -1, "reconnect_time_wait": 0.2, "error_cb": note, **options}
-    try:
-        async with asyncio.timeout(seconds):
-            await client.connect(servers, allow_reconnect=reconnect, **given)
-    except (nats.errors.Error, OSError, TimeoutError) as error:
-        with suppress(Exception):
-            await client.close()
-        # nats-py keeps no more of what the server says while a connection is made than its text.
-        if any("authorization" in str(told).lower() for told in (error, *refusals)):
-            raise StoreUnavailable(f"{where}: the server does not accept these credentials") from None
-        reason = type(refusals[-1] if refusals else error).__name__
-        raise StoreUnavailable(f"{where}: no server answers within {seconds:g} s ({reason})") from None
-    refusals.clear()
-    return client
+    given = {
+        "max_reconnect_attempts": -1,
+        "reconnect_time_wait": 0.2,
+        "ping_interval": _PING_SECONDS,
+        "error_cb": note,
+        **options,
+    }
+    await client.connect(servers, allow_reconnect=False, **given)
 
 
 def _answered(frame: Frame) -> Frame:
@@ -102,22 +130,56 @@ async def persistently(ask: Callable[[float], Awaitable[T]], seconds: float) -> 
 
 
 class Wire:
-    """One connection for requests and their answers, of which one request may have many."""
+    """A connection for requests and their answers, of which one request may have many.
 
-    def __init__(self, client: Client) -> None:
-        self.client: Final = client
-        self._inbox = client.new_inbox()
+    When it has ended, the next request begins another one.
+    """
+
+    def __init__(self, connect: Callable[[], Awaitable[Client]]) -> None:
+        self._connect = connect
+        self._closed = False
+        self._reopening: asyncio.Task[None] | None = None
         self._numbers = itertools.count()
         self._waiting: dict[bytes, Callable[[Frame], None]] = {}
 
     async def open(self) -> None:
-        """Begin to receive answers."""
-        await receive_in_batches(self.client, f"{self._inbox}.*", self._dispatch)
+        """Connect, and begin to receive answers.
+
+        Raises:
+            StoreUnavailable: no server can be reached, or none lets us in.
+        """
+        client = await self._connect()
+        inbox = client.new_inbox()
+        try:
+            await receive_in_batches(client, f"{inbox}.*", self._dispatch)
+        except BaseException:
+            await client.close()
+            raise
+        self.client, self._inbox = client, inbox
 
     async def close(self) -> None:
         """End the connection."""
+        self._closed = True
+        if self._reopening is not None:
+            self._reopening.cancel()
+            await asyncio.wait([self._reopening])
         with suppress(nats.errors.Error, OSError):
             await self.client.close()
+
+    def check_open(self) -> None:
+        """Raise an error when it was closed.
+
+        Raises:
+            StoreClosed: it was.
+        """
+        if self._closed:
+            raise StoreClosed("the store was closed")
+
+    async def _reopen(self) -> None:
+        # Who asked has been told that there is no answer, and who asks next tries again.
+        with suppress(StoreUnavailable):
+            await self.open()
+        self._reopening = None
 
     async def _dispatch(self, frames: list[Frame]) -> None:
         for frame in frames:
@@ -133,6 +195,11 @@ class Wire:
         Raises:
             NoAnswer: the connection is down, and as much is waiting for it as may.
         """
+        self.check_open()
+        if self.client.is_closed:
+            if self._reopening is None:
+                self._reopening = asyncio.ensure_future(self._reopen())
+            raise NoAnswer("the connection to the server is down")
         reply = f"{self._inbox}.{next(self._numbers)}"
         key = reply.encode()
         self._waiting[key] = take

@@ -1,0 +1,94 @@
+"""How a message that JetStream has stored becomes a commit."""
+
+from __future__ import annotations
+
+import base64
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from eventstore._nats_batches import header_value
+from eventstore._nats_names import stream_of
+from eventstore._values import Position, RawCommit, StreamId
+
+if TYPE_CHECKING:
+    from eventstore._nats_batches import Frame
+
+# Only on commits that come from another log: when that one recorded them, in microseconds since the epoch.
+RECORDED_AT: Final = "Recorded-At"
+_RECORDED_AT: Final = RECORDED_AT.encode()
+_KNOWN_SUBJECTS: Final = 65_536
+
+
+class _NoStream(StreamId, frozen=True):
+    """What stands in a subject that no stream has."""
+
+    def __post_init__(self) -> None:
+        pass
+
+
+class Commits:
+    """Makes commits of the messages under one prefix, and remembers which stream a subject names."""
+
+    def __init__(self, prefix: str) -> None:
+        self._prefix = prefix
+        self._names: dict[str, StreamId] = {}
+
+    def of_message(self, subject: str, sequence: int, stored_at: int, header: bytes, payload: bytes) -> RawCommit:
+        """Return the commit of a message that was stored at a time, in microseconds since the epoch."""
+        stream = self._names.get(subject) or self._name_of(subject)
+        if stream is None:
+            # Whatever the bytes are, they are no commit: a reader that wants this category finds no envelope here.
+            stream, payload = _NoStream(*subject.removeprefix(f"{self._prefix}.").split(".", 1)), b""
+        recorded_at = recorded_at_of(header, stored_at) if header else stored_at
+        return RawCommit(stream, Position(sequence), recorded_at, payload)
+
+    def of_direct_get(self, frame: Frame) -> RawCommit:
+        """Return the commit of an answer to a direct get."""
+        header = frame.header
+        subject = header_value(header, b"Nats-Subject").decode(errors="replace")
+        return self.of_message(subject, sequence_of(header), _stored_at(header), header, frame.payload)
+
+    def of_leader_get(self, message: dict[str, Any]) -> RawCommit:
+        """Return the commit of what the leader answers, JSON of base64."""
+        payload = base64.b64decode(message.get("data") or "")
+        header = base64.b64decode(message.get("hdrs") or "")
+        return self.of_message(message["subject"], message["seq"], _micros_of_text(message["time"]), header, payload)
+
+    def _name_of(self, subject: str) -> StreamId | None:
+        # Unescaping and checking a name costs more than all the rest of a replayed commit.
+        stream = stream_of(self._prefix, subject)
+        if stream is not None:
+            if len(self._names) >= _KNOWN_SUBJECTS:
+                self._names.clear()
+            self._names[subject] = stream
+        return stream
+
+
+def sequence_of(header: bytes) -> int:
+    """Return the sequence of a message that came by a direct get."""
+    return int(header_value(header, b"Nats-Sequence"))
+
+
+def direct_recorded_at(frame: Frame) -> int:
+    """Return when a commit that came by a direct get was recorded."""
+    return recorded_at_of(frame.header, _stored_at(frame.header))
+
+
+def recorded_at_of(header: bytes, stored_at: int) -> int:
+    """Return when a commit was recorded: when it was stored, unless it comes from another log and says so."""
+    value = header_value(header, _RECORDED_AT)
+    try:
+        return int(value) if value else stored_at
+    except ValueError:
+        return stored_at
+
+
+def _stored_at(header: bytes) -> int:
+    return _micros_of_text(header_value(header, b"Nats-Time-Stamp").decode())
+
+
+def _micros_of_text(text: str) -> int:
+    """Return microseconds since the epoch of a time as the server writes it, whose nanoseconds Python cannot read."""
+    whole, _, fraction = text.rstrip("Z").partition(".")
+    seconds = int(datetime.fromisoformat(f"{whole}+00:00").timestamp())
+    return seconds * 1_000_000 + int(f"{fraction:0<6}"[:6])

@@ -1,0 +1,163 @@
+"""The whole log from a position on, as fast as it is taken."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final, Self
+
+import nats.errors
+
+from eventstore._nats_batches import Frame, header_value, receive_in_batches, status_of
+from eventstore._nats_stream import translated
+from eventstore._nats_wire import Refused, Wire
+from eventstore._values import Position, Progress, RawCommit
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+    from types import TracebackType
+
+    from nats.aio.client import Client
+
+    from eventstore._nats_commits import Commits
+
+_CREATE_SECONDS: Final = 5.0
+_HEARTBEAT_SECONDS: Final = 0.5
+_CONTROL: Final = 100
+_ACK_TOKENS: Final = 9
+
+
+class Lost(Exception):
+    """A delivery has a gap or has ended; it is taken up again after the last message that came."""
+
+
+class Delivery:
+    """One consumer of the whole log on a connection of its own, from a position on.
+
+    The connection is read only as fast as its commits are taken, and the server sends on only when what it sent was
+    taken, so that memory stays bounded whatever the reader's speed.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], Awaitable[Client]],
+        wire: Wire,
+        stream: str,
+        commits: Commits,
+        *,
+        after: Position,
+    ) -> None:
+        self._connect = connect
+        self._wire = wire
+        self._stream = stream
+        self._commits = commits
+        self._position = after
+        self._delivered = 0
+        self._nothing_there = False
+        self._frames: asyncio.Queue[list[Frame]] = asyncio.Queue(maxsize=1)
+        self._client: Client | None = None
+
+    async def __aenter__(self) -> Self:
+        client = self._client = await self._connect()
+        try:
+            inbox = client.new_inbox()
+            await receive_in_batches(client, inbox, self._frames.put)
+            await client.flush()
+            config = {
+                "deliver_subject": inbox,
+                "deliver_policy": "by_start_sequence",
+                "opt_start_seq": self._position + 1,
+                "ack_policy": "none",
+                "max_deliver": 1,
+                "replay_policy": "instant",
+                "mem_storage": True,
+                "num_replicas": 1,
+                "flow_control": True,
+                "idle_heartbeat": int(_HEARTBEAT_SECONDS * 1e9),
+            }
+            body = {"stream_name": self._stream, "config": config}
+            # Once: two consumers would send everything twice.
+            made = await self._wire.api(f"CONSUMER.CREATE.{self._stream}", body, seconds=_CREATE_SECONDS)
+            self._nothing_there = not made["num_pending"]
+        except Refused as error:
+            await client.close()
+            raise translated(error) from None
+        except BaseException:
+            await client.close()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._client is not None:
+            # The consumer is ephemeral: the server removes it when nobody listens any more.
+            with suppress(Exception):
+                await self._client.close()
+
+    async def items(self) -> AsyncGenerator[Sequence[RawCommit] | Progress, None]:
+        """Yield what comes, until it is lost."""
+        if self._nothing_there:
+            yield Progress(self._position, caught_up=True)
+        while True:
+            try:
+                async with asyncio.timeout(_HEARTBEAT_SECONDS * 6):
+                    frames = await self._frames.get()
+            except TimeoutError:
+                raise Lost from None
+            self._wire.check_open()
+            commits, replies, caught_up = self._sorted(frames)
+            if commits:
+                yield commits
+            for reply in replies:
+                await self._answer(reply)
+            if caught_up:
+                yield Progress(self._position, caught_up=True)
+
+    def _sorted(self, frames: list[Frame]) -> tuple[list[RawCommit], list[bytes], bool]:
+        """Return the commits, what wants to be answered when they are taken, and whether nothing is left."""
+        commits: list[RawCommit] = []
+        replies: list[bytes] = []
+        caught_up = False
+        for frame in frames:
+            if frame.reply.startswith(b"$JS.ACK."):
+                raw, pending = self._take(frame)
+                commits.append(raw)
+                caught_up = not pending
+            elif status_of(frame.header) == _CONTROL:
+                wanted, idle = self._control(frame)
+                replies += wanted
+                caught_up = caught_up or idle
+        return commits, replies, caught_up
+
+    def _take(self, frame: Frame) -> tuple[RawCommit, int]:
+        """Return the commit of a message, and how many more the server has."""
+        tokens = frame.reply.split(b".")
+        # $JS.ACK.<stream>.<consumer>.<deliveries>.<sequence>.<number>.<time>.<pending>, or with a domain and a hash of
+        # the account before the stream.
+        first = 5 if len(tokens) == _ACK_TOKENS else 7
+        sequence, number, time, pending = map(int, tokens[first : first + 4])
+        if number != self._delivered + 1:
+            raise Lost
+        self._delivered = number
+        subject = frame.subject.decode(errors="replace")
+        raw = self._commits.of_message(subject, sequence, time // 1_000, frame.header, frame.payload)
+        self._position = raw.position
+        return raw, pending
+
+    def _control(self, frame: Frame) -> tuple[list[bytes], bool]:
+        """Return what a message about the delivery wants to be answered, and whether it says that nothing is left."""
+        last = header_value(frame.header, b"Nats-Last-Consumer")
+        if last and int(last) > self._delivered:
+            raise Lost
+        stalled = header_value(frame.header, b"Nats-Consumer-Stalled")
+        replies = [reply for reply in (frame.reply, stalled) if reply]
+        if last and not replies:
+            # What was removed from the log's end never comes, but the server has been there.
+            self._position = max(self._position, Position(int(header_value(frame.header, b"Nats-Last-Stream"))))
+        return replies, not replies
+
+    async def _answer(self, reply: bytes) -> None:
+        if self._client is not None:
+            with suppress(nats.errors.Error):
+                await self._client.publish(reply.decode())
