@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import resource
 import shutil
 import socket
 import statistics
@@ -30,11 +29,13 @@ from eventstore.jetstream import JetStreamBackend
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
 from benchmarks.facts import CODEC, draw, message, sealed, stream_id
-from benchmarks.measure import MICROSECONDS, MILLISECONDS, RATE, Result, Scale, Side, compare, percentile
+from benchmarks.measure import MEGABYTES, MICROSECONDS, MILLISECONDS, RATE, Result, Scale, Side, compare, percentile
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Iterator
 
+    from eventstore import Backend
+    from google.protobuf.message import Message
     from nats.aio.client import Client
     from nats.aio.msg import Msg
 
@@ -64,8 +65,8 @@ async def bench(scale: Scale, directory: Path) -> AsyncIterator[Result]:
                 yield result
             async for result in _appends(scale, side, log, client):
                 yield result
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-            yield _plain(scale, side, "jetstream-memory", value=peak)
+            async for result in _memory(scale, side, url):
+                yield result
         await client.close()
 
 
@@ -269,12 +270,12 @@ async def _appends(scale: Scale, side: Side, log: JetStreamBackend, client: Clie
 _fresh = iter(range(10**9))
 
 
-def _fresh_stream() -> StreamId:
-    return StreamId("appended", str(next(_fresh)))
+def _fresh_stream(name: str = "") -> StreamId:
+    return StreamId("appended", f"{name}{next(_fresh)}")
 
 
 async def _latencies(
-    log: JetStreamBackend, client: Client, fact: object, count: int
+    log: JetStreamBackend, client: Client, fact: Message, count: int
 ) -> tuple[list[float], list[float], list[float]]:
     """Return the seconds of appends to a known stream, of bare publishes, and of appends to a stream not known."""
     js = client.jetstream()
@@ -284,9 +285,9 @@ async def _latencies(
     unknown: list[float] = []
     guard = 0
     for number in range(count):
-        new = sealed(stream, number, [fact])  # type: ignore[list-item]
+        new = sealed(stream, number, [fact])
         ours.append(await _timed(log.append(new)))
-        payload = sealed(other, number, [fact]).envelope  # type: ignore[list-item]
+        payload = sealed(other, number, [fact]).envelope
         started = time.perf_counter()
         ack = await js.publish(
             subject_of(PREFIX, other), payload, headers={"Nats-Expected-Last-Subject-Sequence": str(guard)}
@@ -294,12 +295,12 @@ async def _latencies(
         theirs.append(time.perf_counter() - started)
         guard = ack.seq
         log._known.clear()  # noqa: SLF001 (as a process that has just started)
-        new = sealed(other, number + 1, [fact])  # type: ignore[list-item]
+        new = sealed(other, number + 1, [fact])
         if number < count // 4:
             third = _fresh_stream()
-            await log.append(sealed(third, 0, [fact]))  # type: ignore[list-item]
+            await log.append(sealed(third, 0, [fact]))
             log._known.clear()  # noqa: SLF001
-            unknown.append(await _timed(log.append(sealed(third, 1, [fact]))))  # type: ignore[list-item]
+            unknown.append(await _timed(log.append(sealed(third, 1, [fact]))))
         await log.tail(stream)
     return ours, theirs, unknown
 
@@ -310,19 +311,19 @@ async def _timed(work: Awaitable[object]) -> float:
     return time.perf_counter() - started
 
 
-async def append_together(log: JetStreamBackend, fact: object, writers: int, each: int) -> float:
+async def append_together(log: Backend, fact: Message, writers: int, each: int, name: str = "") -> float:
     """Append to as many streams at once as there are writers."""
 
     async def write(stream: StreamId) -> None:
         for number in range(each):
-            await log.append(sealed(stream, number, [fact]))  # type: ignore[list-item]
+            await log.append(sealed(stream, number, [fact]))
 
     started = time.perf_counter()
-    await asyncio.gather(*(write(_fresh_stream()) for _ in range(writers)))
+    await asyncio.gather(*(write(_fresh_stream(name)) for _ in range(writers)))
     return time.perf_counter() - started
 
 
-async def their_append_together(client: Client, fact: object, writers: int, each: int) -> float:
+async def their_append_together(client: Client, fact: Message, writers: int, each: int, name: str = "") -> float:
     """Publish under a guard to as many subjects at once as there are writers."""
     js = client.jetstream()
 
@@ -330,13 +331,36 @@ async def their_append_together(client: Client, fact: object, writers: int, each
         guard = 0
         subject = subject_of(PREFIX, stream)
         for number in range(each):
-            payload = sealed(stream, number, [fact]).envelope  # type: ignore[list-item]
+            payload = sealed(stream, number, [fact]).envelope
             headers = {"Nats-Expected-Last-Subject-Sequence": str(guard)}
             guard = (await js.publish(subject, payload, headers=headers)).seq
 
     started = time.perf_counter()
-    await asyncio.gather(*(write(_fresh_stream()) for _ in range(writers)))
+    await asyncio.gather(*(write(_fresh_stream(name)) for _ in range(writers)))
     return time.perf_counter() - started
+
+
+async def _memory(scale: Scale, side: Side, url: str) -> AsyncIterator[Result]:
+    """Compare what processes weigh that do nothing but read the log once, or write to it."""
+    count = scale.count(100_000)
+    jobs = {
+        "reader": (scale.log_events, "nats-py ordered consumer"),
+        "writer": (count, "nats-py publish with a guard"),
+    }
+    for job, (events, rival) in jobs.items():
+        name = f"jetstream-memory-{job}"
+        if scale.wants(name):
+            ours, theirs = [await _peak(f"{who}-{job}", url, count) for who in ("our", "their")]
+            rivals = (Side(rival, side.sync), theirs)
+            yield scale.result(name, MEGABYTES, events=events, ours=(side, ours), rival=rivals)
+
+
+async def _peak(who: str, url: str, count: int) -> float:
+    arguments = ["-m", "benchmarks.weigh", who, url, str(count)]
+    process = await asyncio.create_subprocess_exec(sys.executable, *arguments, stdout=subprocess.PIPE)
+    out, _ = await process.communicate()
+    assert process.returncode == 0
+    return float(out)
 
 
 def _plain(scale: Scale, side: Side, name: str, *, value: float) -> Result:

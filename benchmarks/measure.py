@@ -93,6 +93,7 @@ class Unit(NamedTuple):
 
 MICROSECONDS: Final = Unit("us", lambda seconds, operations: seconds / operations * 1e6)
 MILLISECONDS: Final = Unit("ms", lambda seconds, operations: seconds / operations * 1e3)
+MEGABYTES: Final = Unit("MB", lambda seconds, operations: seconds)  # noqa: ARG005 (a weight takes no time)
 RATE: Final = Unit("events/s", lambda seconds, operations: operations / seconds, more_is_better=True)
 
 

@@ -106,6 +106,10 @@ class NatsServer:
                     return
         raise RuntimeError(f"{self.name} is not ready: {(self._folder / 'log').read_text()[-2000:]}")
 
+    @property
+    def alive(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
     def kill(self) -> None:
         """End the process as a power switch would."""
         if self._process is not None and self._process.poll() is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 import pytest
+import uvloop
 from eventstore import StreamId, _nats_batches
 from eventstore.jetstream import JetStreamBackend
 from eventstore.testing import BackendContract, StoreMachine
@@ -90,6 +91,15 @@ class TestOrdinarySubscriptions(Following, Log):
             pass
 
         monkeypatch.setattr(_nats_batches, "Parser", Another)
+
+
+@pytest.mark.usefixtures("on_one")
+class TestUvloop(Following, Log):
+    """The faster event loop, on which the commands run where it is installed."""
+
+    backend = staticmethod(single)
+    times_fall = True
+    loop_factory = staticmethod(uvloop.new_event_loop)
 
 
 @pytest.fixture(scope="session")

@@ -15,9 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from eventstore import Progress, StoreUnavailable, StreamId
+from eventstore._values import BEGINNING
+from eventstore.testing._scene import commit
 
 from tests.eventstore.history import Follow, History, Read, Reads, Stored, faults, from_lines, seen_in_lines
-from tests.eventstore.nats_servers import NatsServer, administration, new_name, three_servers
+from tests.eventstore.nats_servers import NatsServer, administration, fresh, new_name, one_server, three_servers
 from tests.eventstore.nats_worker import open_log, told
 
 if TYPE_CHECKING:
@@ -146,3 +149,44 @@ def check(workers: Workers, stored: list[Stored], done: Counter[str]) -> None:
     assert answers["Acknowledged"] > 20 * SECONDS
     assert answers["Refused"] > 5 * SECONDS
     assert done["step-downs"] > SECONDS / 8
+
+
+async def test_away(tmp_path: Path) -> None:
+    """With the server away for a minute appends fail in their time by name; then they go on, and so do follows."""
+    seconds = float(os.environ.get("AWAY_SECONDS", "60"))
+    failures: list[tuple[str, float]] = []
+    acknowledged, seen = [0], [0]
+    last: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    with one_server(tmp_path) as server:
+        async with fresh([server.url], append_seconds=2) as log, asyncio.TaskGroup() as tasks:
+
+            async def follow() -> None:
+                async with contextlib.aclosing(log.follow(after=BEGINNING)) as items:
+                    async for item in items:
+                        if not isinstance(item, Progress):
+                            seen.extend(raw.position for raw in item)
+                        if last.done() and seen[-1] >= last.result():
+                            return
+
+            tasks.create_task(follow())
+            new = commit(StreamId("c", "1"))
+            start = time.monotonic()
+            while (elapsed := time.monotonic() - start) < seconds + 10:
+                if server.alive and 2 < elapsed < seconds + 2:
+                    server.kill()
+                elif not server.alive and elapsed > seconds + 2:
+                    server.start()
+                asked = time.monotonic()
+                try:
+                    done = await log.append(new)
+                except StoreUnavailable as error:
+                    failures.append((str(error), time.monotonic() - asked))
+                else:
+                    acknowledged.append(done.position)
+                    new = commit(StreamId("c", "1"), done.version)
+            last.set_result(acknowledged[-1])
+    print(f"away for {seconds:g} s: {len(failures)} appends failed, {len(acknowledged) - 1} were acknowledged")
+    assert len(failures) >= seconds / 3
+    assert {words for words, _ in failures} == {"an append was not answered within 2 s"}
+    assert max(waited for _, waited in failures) < 3
+    assert acknowledged == seen == list(range(len(seen)))

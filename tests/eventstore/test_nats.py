@@ -110,7 +110,7 @@ def test_no_streams(subject: str) -> None:
 
 # ------------------------------------------------------------------------------------------------------------ frames
 
-Seen: TypeAlias = "tuple[object, ...]"
+Seen: TypeAlias = "Frame | tuple[object, ...]"
 
 
 class Recorder:

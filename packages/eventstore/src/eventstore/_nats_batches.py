@@ -8,8 +8,9 @@ parent. Everything else stays nats-py's: TLS, credentials, the choice of a serve
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
+import msgspec
 from nats.protocol.parser import Parser
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from nats.aio.msg import Msg
 
 
-class Frame(NamedTuple):
+class Frame(msgspec.Struct, frozen=True, gc=False):
     """A message as it came over the wire."""
 
     subject: bytes
@@ -73,7 +74,7 @@ class BatchParser(Parser):
         """Cut the complete messages off the front of the buffer."""
         frames: list[Frame] = []
         view = bytes(self.buf)
-        at, size = 0, len(view)
+        at, size, crlf = 0, len(view), len(_CRLF)
         self._awaited = 0
         while at < size and view[at] in b"MH":
             end = view.find(_CRLF, at)
@@ -81,15 +82,15 @@ class BatchParser(Parser):
                 break
             words = view[at:end].split()
             header = words[0] == b"HMSG"
-            start = end + len(_CRLF)
+            start = end + crlf
             done = start + int(words[-1])
-            if done + len(_CRLF) > size:
-                self._awaited = done + len(_CRLF) - at - 1
+            if done + crlf > size:
+                self._awaited = done + crlf - at - 1
                 break
             split = start + int(words[-2]) if header else start
             reply = words[3] if len(words) > (_HMSG_WORDS if header else _MSG_WORDS) else b""
             frames.append(Frame(words[1], reply, view[start:split], view[split:done]))
-            at = done + len(_CRLF)
+            at = done + crlf
         del self.buf[:at]
         return frames
 

@@ -31,32 +31,34 @@ class Commits:
 
     def __init__(self, prefix: str) -> None:
         self._prefix = prefix
-        self._names: dict[str, StreamId] = {}
+        self._names: dict[bytes, StreamId] = {}
 
-    def of_message(self, subject: str, sequence: int, stored_at: int, header: bytes, payload: bytes) -> RawCommit:
+    def of_message(self, subject: bytes, sequence: int, stored_at: int, header: bytes, payload: bytes) -> RawCommit:
         """Return the commit of a message that was stored at a time, in microseconds since the epoch."""
         stream = self._names.get(subject) or self._name_of(subject)
         if stream is None:
             # Whatever the bytes are, they are no commit: a reader that wants this category finds no envelope here.
-            stream, payload = _NoStream(*subject.removeprefix(f"{self._prefix}.").split(".", 1)), b""
-        recorded_at = recorded_at_of(header, stored_at) if header else stored_at
+            words = subject.decode(errors="replace").removeprefix(f"{self._prefix}.")
+            stream, payload = _NoStream(*words.split(".", 1)), b""
+        recorded_at = recorded_at_of(header, stored_at) if _RECORDED_AT in header else stored_at
         return RawCommit(stream, Position(sequence), recorded_at, payload)
 
     def of_direct_get(self, frame: Frame) -> RawCommit:
         """Return the commit of an answer to a direct get."""
         header = frame.header
-        subject = header_value(header, b"Nats-Subject").decode(errors="replace")
+        subject = header_value(header, b"Nats-Subject")
         return self.of_message(subject, sequence_of(header), _stored_at(header), header, frame.payload)
 
     def of_leader_get(self, message: dict[str, Any]) -> RawCommit:
         """Return the commit of what the leader answers, JSON of base64."""
         payload = base64.b64decode(message.get("data") or "")
         header = base64.b64decode(message.get("hdrs") or "")
-        return self.of_message(message["subject"], message["seq"], _micros_of_text(message["time"]), header, payload)
+        subject, stored_at = message["subject"].encode(), _micros_of_text(message["time"])
+        return self.of_message(subject, message["seq"], stored_at, header, payload)
 
-    def _name_of(self, subject: str) -> StreamId | None:
+    def _name_of(self, subject: bytes) -> StreamId | None:
         # Unescaping and checking a name costs more than all the rest of a replayed commit.
-        stream = stream_of(self._prefix, subject)
+        stream = stream_of(self._prefix, subject.decode(errors="replace"))
         if stream is not None:
             if len(self._names) >= _KNOWN_SUBJECTS:
                 self._names.clear()

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _CREATE_SECONDS: Final = 5.0
 _HEARTBEAT_SECONDS: Final = 0.5
 _CONTROL: Final = 100
-_ACK_TOKENS: Final = 9
+_ACK_WORDS: Final = 9
 
 
 class Lost(Exception):
@@ -121,29 +121,28 @@ class Delivery:
         caught_up = False
         for frame in frames:
             if frame.reply.startswith(b"$JS.ACK."):
-                raw, pending = self._take(frame)
-                commits.append(raw)
-                caught_up = not pending
+                commits.append(self._taken(frame))
+                # How many more the server has.
+                caught_up = frame.reply.endswith(b".0")
             elif status_of(frame.header) == _CONTROL:
                 wanted, idle = self._control(frame)
                 replies += wanted
                 caught_up = caught_up or idle
         return commits, replies, caught_up
 
-    def _take(self, frame: Frame) -> tuple[RawCommit, int]:
-        """Return the commit of a message, and how many more the server has."""
-        tokens = frame.reply.split(b".")
+    def _taken(self, frame: Frame) -> RawCommit:
+        """Return the commit of the next message."""
+        words = frame.reply.split(b".")
         # $JS.ACK.<stream>.<consumer>.<deliveries>.<sequence>.<number>.<time>.<pending>, or with a domain and a hash of
         # the account before the stream.
-        first = 5 if len(tokens) == _ACK_TOKENS else 7
-        sequence, number, time, pending = map(int, tokens[first : first + 4])
-        if number != self._delivered + 1:
+        first = 5 if len(words) == _ACK_WORDS else 7
+        if int(words[first + 1]) != self._delivered + 1:
             raise Lost
-        self._delivered = number
-        subject = frame.subject.decode(errors="replace")
-        raw = self._commits.of_message(subject, sequence, time // 1_000, frame.header, frame.payload)
+        self._delivered += 1
+        sequence, stored_at = int(words[first]), int(words[first + 2]) // 1_000
+        raw = self._commits.of_message(frame.subject, sequence, stored_at, frame.header, frame.payload)
         self._position = raw.position
-        return raw, pending
+        return raw
 
     def _control(self, frame: Frame) -> tuple[list[bytes], bool]:
         """Return what a message about the delivery wants to be answered, and whether it says that nothing is left."""

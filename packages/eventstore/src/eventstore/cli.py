@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from typer.core import TyperCommand
 
+from eventstore import loops
 from eventstore._codec import Codec, EventCodec
 from eventstore._digest import Digest, advance
 from eventstore._errors import CorruptCommit, EventStoreError
@@ -506,7 +507,7 @@ def _progress() -> Iterator[Report]:
 def _run(work: Coroutine[Any, Any, None]) -> None:
     """Run a command to its exit code; what a person can mend is one line."""
     try:
-        asyncio.run(work)
+        loops.run(work)
         sys.stdout.flush()
     except EventStoreError as error:
         _fail(str(error))

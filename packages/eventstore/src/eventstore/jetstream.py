@@ -235,7 +235,9 @@ class JetStreamBackend:
                 # The guard makes it safe to send the same bytes again: they are stored once.
                 await asyncio.sleep(random.uniform(0.002, min(0.01 * 2**attempt, 0.5)))  # noqa: S311 (jitter)
             try:
-                guard = await self._guard(commit, fresh=attempt > 0)
+                guard: int | Appended | None = None if attempt else self._believed(commit)
+                if guard is None:
+                    guard = await asyncio.wait_for(self._looked_up(commit), deadline - loop.time())
                 if isinstance(guard, Appended):
                     return guard
                 if before is not None and not before.done():
@@ -247,7 +249,7 @@ class JetStreamBackend:
                     headers={_GUARD: str(guard), **headers},
                     sent=lambda: _settle(turn),
                 )
-            except NoAnswer:
+            except (NoAnswer, TimeoutError):
                 continue
             ack = msgspec.json.decode(answer.payload, type=_Ack)
             if ack.error is None:
@@ -261,18 +263,20 @@ class JetStreamBackend:
                 raise Refused("an append", ack.error.code, ack.error.err_code)
         raise StoreUnavailable(f"an append was not answered within {self._append_seconds:g} s")
 
-    async def _guard(self, commit: NewCommit, *, fresh: bool) -> int | Appended:
+    def _believed(self, commit: NewCommit) -> int | None:
+        """Return the sequence that the subject's last message has as far as is known here."""
+        known = self._known.get(commit.stream)
+        if known is None:
+            return None if commit.expected else 0
+        return known.sequence if known.version == commit.expected else None
+
+    async def _looked_up(self, commit: NewCommit) -> int | Appended:
         """Return the sequence that the subject's last message must have, or what a commit stored before was answered.
 
         Raises:
             Conflict: the stream is at another version.
         """
         known = self._known.get(commit.stream)
-        if not fresh:
-            if known is not None and known.version == commit.expected:
-                return known.sequence
-            if known is None and not commit.expected:
-                return 0
         tail = await self._leader_tail(commit.stream)
         if tail.version == commit.expected:
             return tail.sequence
