@@ -10,7 +10,11 @@ from zipfile import ZipFile
 import pytest
 
 ROOT = Path(__file__).parents[1]
-MEMBERS = {"eventstore": ROOT / "packages/eventstore", "context_service": ROOT / "services/context"}
+MEMBERS = {
+    "eventstore": ROOT / "packages/eventstore",
+    "projections": ROOT / "packages/projections",
+    "context_service": ROOT / "services/context",
+}
 
 pytestmark = [
     pytest.mark.contract,  # builds and installs in seconds, not milliseconds
@@ -37,7 +41,7 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture(scope="module")
 def installed(wheels: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A clean environment with both wheels; its folder of programs."""
+    """A clean environment with all wheels; its folder of programs."""
     env = tmp_path_factory.mktemp("clean") / "env"
     run(sys.executable, "-m", "uv", "venv", "--quiet", "--python", sys.executable, env)
     run(sys.executable, "-m", "uv", "pip", "install", "--quiet", "--python", env, *wheels.values())
@@ -46,13 +50,13 @@ def installed(wheels: dict[str, Path], tmp_path_factory: pytest.TempPathFactory)
 
 @pytest.mark.parametrize("name", MEMBERS)
 def test_ships_sources(name: str, wheels: dict[str, Path]) -> None:
-    """A wheel holds the marker for type checkers, the licence, and every source file, protos included."""
+    """A wheel holds the marker for type checkers, the licence, and every source file, protos where it has some."""
     source = MEMBERS[name] / "src"
     expected = {path.relative_to(source).as_posix() for path in (source / name).rglob("*") if path.is_file()}
     expected = {path for path in expected if "__pycache__" not in path}
     shipped = ZipFile(wheels[name]).namelist()
     assert f"{name}/py.typed" in expected
-    assert any(path.endswith(".proto") for path in expected)
+    assert any(path.endswith(".proto") for path in expected) == (name != "projections")
     assert expected == {path for path in shipped if ".dist-info/" not in path}
     assert [path for path in shipped if path.endswith(".dist-info/licenses/LICENSE")]
 

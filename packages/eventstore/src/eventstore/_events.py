@@ -64,6 +64,11 @@ class Commit(msgspec.Struct, frozen=True):
                 found.append(Event(self, Version(version), 0, stored))
         return tuple(found)
 
+    def until(self, version: int) -> Commit:
+        """Return the commit as it would be if it ended with one of its versions, to find which event is at fault."""
+        stored = self._stored[: version - self.first_version + 1]
+        return msgspec.structs.replace(self, version=Version(version), _stored=stored)
+
     def _fan_out(self, version: int, stored: envelope_pb2.StoredEvent) -> list[Event]:
         single = Event(self, Version(version), 0, stored)
         try:

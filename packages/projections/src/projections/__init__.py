@@ -1,0 +1,66 @@
+"""Read models that follow an event log, each commit with its effect once, and are rebuilt beside the live view."""
+
+from projections._errors import (
+    ModelRefused,
+    ModelUnavailable,
+    NothingToDecide,
+    ProjectionError,
+    RebuildRefused,
+    UnknownProjection,
+)
+from projections._feed import Batching
+from projections._model import Changes, Model, Stored
+from projections._monitor import Health, Monitor
+from projections._operations import (
+    Status,
+    dead_letter,
+    dead_letters,
+    pause,
+    replay,
+    reset,
+    resume,
+    skip,
+    status,
+)
+from projections._projection import AnyProjection, Batch, Name, Projection
+from projections._rebuild import Difference, Rebuilt, Swap, digest_of_view, rebuild
+from projections._record import Passed, Place, Record
+from projections._run import run, wait_for
+
+__all__ = [
+    "AnyProjection",
+    "Batch",
+    "Batching",
+    "Changes",
+    "Difference",
+    "Health",
+    "Model",
+    "ModelRefused",
+    "ModelUnavailable",
+    "Monitor",
+    "Name",
+    "NothingToDecide",
+    "Passed",
+    "Place",
+    "Projection",
+    "ProjectionError",
+    "RebuildRefused",
+    "Rebuilt",
+    "Record",
+    "Status",
+    "Stored",
+    "Swap",
+    "UnknownProjection",
+    "dead_letter",
+    "dead_letters",
+    "digest_of_view",
+    "pause",
+    "rebuild",
+    "replay",
+    "reset",
+    "resume",
+    "run",
+    "skip",
+    "status",
+    "wait_for",
+]

@@ -1,0 +1,121 @@
+"""One view's record in the hands of who changes it: compared, replaced, settled after a fault."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
+
+import stamina
+from msgspec.structs import replace
+
+from projections._errors import ModelUnavailable
+from projections._record import Record, from_bytes, to_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from typing import Any
+
+    from projections._model import Changes, Model
+
+Tx = TypeVar("Tx")
+T = TypeVar("T")
+
+_FIRST_WAIT: Final = 0.05
+_LONGEST_WAIT: Final = 5.0
+
+
+class Keeper(Generic[Tx]):
+    """Loads and replaces the record under a key, with patience for what passes by itself.
+
+    Args:
+        model: the target.
+        key: of the record.
+        note: is told about each fault that is met by trying again.
+    """
+
+    def __init__(self, model: Model[Tx], key: str, *, note: Callable[[Exception], None] | None = None) -> None:
+        self.model: Final = model
+        self.key: Final = key
+        self.record: Record | None = None
+        self.revision = 0
+        self._note = note
+
+    async def load(self) -> Record | None:
+        """Look at the record."""
+        return await self.patiently(self._load)
+
+    async def write(self, record: Record, changes: Changes[Tx] | None = None) -> bool:
+        """Replace the record that was last seen, together with changes to the view.
+
+        Says False, with the record looked at again, when somebody else has replaced it.
+
+        Raises:
+            Exception: what the changes raise; nothing was written.
+        """
+        return await self._write(record, changes)
+
+    async def remove(self) -> bool:
+        """Remove the record."""
+        return await self._write(None, None)
+
+    async def change(self, changed: Callable[[Record], Record]) -> Record:
+        """Replace the record by what a function makes of it, however often others do so meanwhile."""
+        while True:
+            record = self.record or await self.load()
+            if record is None:
+                raise LookupError(self.key)
+            wanted = changed(record)
+            if wanted == record or await self.write(wanted):
+                return wanted
+
+    async def patiently(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """Ask until the target answers."""
+        async for attempt in self._attempts():
+            with attempt:
+                return await self._noted(ask)
+        raise AssertionError("there is no last attempt")  # pragma: no cover
+
+    async def _write(self, record: Record | None, changes: Changes[Tx] | None) -> bool:
+        data = None if record is None else to_bytes(record)
+
+        async def once() -> bool:
+            return await self.model.commit(self.key, data, expected=self.revision, changes=changes)
+
+        expected = self.revision
+        async for attempt in self._attempts():
+            with attempt:
+                if attempt.num > 1:
+                    # The last attempt's fate is open: nobody else writes this very record.
+                    await self._noted(self._load)
+                    if self.revision != expected:
+                        return self.revision == expected + 1 and self.record == record
+                done = await self._noted(once)
+                if done:
+                    self.record, self.revision = record, 0 if record is None else expected + 1
+                else:
+                    await self._noted(self._load)
+                return done
+        raise AssertionError("there is no last attempt")  # pragma: no cover
+
+    def _attempts(self) -> Any:
+        return stamina.retry_context(
+            on=ModelUnavailable, attempts=None, timeout=None, wait_initial=_FIRST_WAIT, wait_max=_LONGEST_WAIT
+        )
+
+    async def _noted(self, ask: Callable[[], Awaitable[T]]) -> T:
+        try:
+            return await ask()
+        except ModelUnavailable as error:
+            if self._note is not None:
+                self._note(error)
+            raise
+
+    async def _load(self) -> Record | None:
+        stored = await self.model.load(self.key)
+        self.record = None if stored is None else from_bytes(stored.record)
+        self.revision = 0 if stored is None else stored.revision
+        return self.record
+
+
+def released(record: Record) -> Record:
+    """Return a record that nobody holds."""
+    return replace(record, holder="", held="")

@@ -1,0 +1,204 @@
+"""What an operator does to a projection, whether it runs or not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+import msgspec
+from eventstore import InvalidInput, StreamId
+from msgspec.structs import replace
+
+from projections._errors import NothingToDecide, UnknownProjection
+from projections._keeper import Keeper
+from projections._projection import Batch
+from projections._record import Passed, Record
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from eventstore import Commit, EventStore
+
+    from projections._model import Model
+    from projections._projection import Projection
+
+Tx = TypeVar("Tx")
+
+
+class Status(msgspec.Struct, frozen=True):
+    """How far a view is, and how far its log."""
+
+    record: Record
+    head: int
+
+    @property
+    def state(self) -> str:
+        """``failed``, ``paused``, ``running`` or ``stopped``, as far as the record tells."""
+        if self.record.failure is not None:
+            return "failed"
+        if self.record.paused:
+            return "paused"
+        return "running" if self.record.holder else "stopped"
+
+    @property
+    def behind(self) -> int:
+        """How many positions of the log the view does not contain yet."""
+        return max(self.head - self.record.position, 0)
+
+
+async def status(projection: Projection[Tx], store: EventStore, model: Model[Tx]) -> Status:
+    """Return how a projection is.
+
+    Raises:
+        UnknownProjection: it has not run on this target.
+    """
+    record = await _keeper(projection, model).load()
+    if record is None:
+        raise _unknown(projection)
+    return Status(record, (await store.head()).position)
+
+
+async def pause(projection: Projection[Tx], model: Model[Tx]) -> Record:
+    """Stop a projection where it is, until ``resume``.
+
+    Raises:
+        UnknownProjection: it has not run on this target.
+    """
+    return await _change(projection, model, lambda record: replace(record, paused=True))
+
+
+async def resume(projection: Projection[Tx], model: Model[Tx]) -> Record:
+    """Let a projection go on that was paused, or try again the event at which it has failed.
+
+    Raises:
+        UnknownProjection: it has not run on this target.
+    """
+
+    def resumed(record: Record) -> Record:
+        record = replace(record, paused=False)
+        return record if record.failure is None else replace(record, verdict="retry")
+
+    return await _change(projection, model, resumed)
+
+
+async def skip(projection: Projection[Tx], model: Model[Tx], *, reason: str) -> Record:
+    """Leave the commit behind at which a projection has failed, for good; the record keeps it with the reason.
+
+    Raises:
+        NothingToDecide: it has not failed.
+        UnknownProjection: it has not run on this target.
+    """
+    return await _change(projection, model, _verdict("skip", reason))
+
+
+async def dead_letter(projection: Projection[Tx], model: Model[Tx], *, reason: str) -> Record:
+    """Put the commit aside at which a projection has failed, to be replayed later.
+
+    The record keeps where it stands in the log. When the projection's streams are independent, what comes later in the
+    same stream waits for it; else only the commit itself is left out.
+
+    Raises:
+        NothingToDecide: it has not failed.
+        UnknownProjection: it has not run on this target.
+    """
+    return await _change(projection, model, _verdict("dead-letter", reason))
+
+
+async def dead_letters(projection: Projection[Tx], model: Model[Tx]) -> tuple[Passed, ...]:
+    """Return what was put aside.
+
+    Raises:
+        UnknownProjection: it has not run on this target.
+    """
+    record = await _keeper(projection, model).load()
+    if record is None:
+        raise _unknown(projection)
+    return record.dead
+
+
+async def replay(projection: Projection[Tx], store: EventStore, model: Model[Tx], *, position: int) -> int:
+    """Apply a dead letter, and what of its stream waits for it; return how many commits that were.
+
+    Raises:
+        NothingToDecide: there is no dead letter of this position, or its bytes are no commit.
+        UnknownProjection: it has not run on this target.
+        Exception: what applying it raises; then it stays where it is.
+    """
+    keeper = _keeper(projection, model)
+    while True:
+        record = await keeper.load()
+        if record is None:
+            raise _unknown(projection)
+        found = [dead for dead in record.dead if dead.place.position == position and dead.place.category]
+        if not found:
+            raise NothingToDecide(f"{projection.name} has no dead letter of position {position} that can be replayed")
+        last = record.position if projection.independent else position
+        commits = await _waiting(projection, store, found[0].place.stream, position, last)
+        batch = Batch(commits, str)
+        left = tuple(dead for dead in record.dead if dead.place.position != position)
+
+        def changes(tx: Tx, batch: Batch = batch) -> Awaitable[None] | None:
+            return projection.apply(tx, batch)
+
+        if await keeper.write(replace(record, dead=left), changes):
+            return len(commits)
+
+
+async def _waiting(
+    projection: Projection[Tx], store: EventStore, stream: StreamId, first: int, last: int
+) -> list[Commit]:
+    commits = [commit async for commit in store.commits(stream) if first <= commit.position <= last]
+    wanted = projection.types
+    return [commit for commit in commits if not wanted or any(event.raw.type in wanted for event in commit.events)]
+
+
+async def reset(projection: Projection[Tx], store: EventStore, model: Model[Tx], *, to: int = 0) -> Record:
+    """Move a view's checkpoint back; to 0, empty the view and begin anew.
+
+    To another position the view stays as it is, and what comes after the position is applied to it again: that is for
+    views whose changes may be repeated.
+
+    Raises:
+        InvalidInput: the view is not as far as the position.
+        UnknownProjection: it has not run on this target.
+    """
+    keeper = _keeper(projection, model)
+    while True:
+        record = await keeper.load()
+        if record is None:
+            raise _unknown(projection)
+        if not 0 <= to <= record.position:
+            raise InvalidInput("to", f"expected a position from 0 to {record.position}, got {to}")
+        begun = replace(record, log_id=store.log_id, position=to, recorded_at=0, failure=None, verdict="")
+        clear = None
+        if not to:
+            begun = replace(begun, skipped=(), dead=())
+            clear = await model.clearing(projection.owns, str)
+        if await keeper.write(begun, clear):
+            return begun
+
+
+def _verdict(verdict: str, reason: str) -> Callable[[Record], Record]:
+    if not reason.strip():
+        raise InvalidInput("reason", "expected why, got nothing")
+
+    def decided(record: Record) -> Record:
+        if record.failure is None:
+            raise NothingToDecide("the projection has not failed")
+        return replace(record, verdict=verdict, verdict_reason=reason)
+
+    return decided
+
+
+async def _change(projection: Projection[Tx], model: Model[Tx], changed: Callable[[Record], Record]) -> Record:
+    try:
+        return await _keeper(projection, model).change(changed)
+    except LookupError:
+        raise _unknown(projection) from None
+
+
+def _keeper(projection: Projection[Tx], model: Model[Tx]) -> Keeper[Tx]:
+    return Keeper(model, projection.name)
+
+
+def _unknown(projection: Projection[Tx]) -> UnknownProjection:
+    return UnknownProjection(f"{projection.name} has not run on this target yet")

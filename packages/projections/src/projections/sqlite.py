@@ -1,0 +1,257 @@
+"""Views in a SQLite file, which may be the log's own or another.
+
+One thread writes, and calls a projection's ``apply`` there: it is not async, and gets the ``sqlite3.Connection``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+
+from eventstore import InvalidInput
+
+from projections._errors import ModelRefused, ModelUnavailable
+from projections._model import Stored
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+    from pathlib import Path
+    from types import TracebackType
+
+    from projections._model import Changes
+    from projections._projection import Name
+
+T = TypeVar("T")
+
+_RECORDS: Final = "projection_records"
+_BUSY_MILLISECONDS: Final = 5_000
+_PAGE: Final = 1_000
+_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_PASSING: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL})
+_UNFIT: Final = frozenset(
+    {
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_NOTADB,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_PERM,
+    }
+)
+
+
+class SqliteModel:
+    """Keeps views as tables of a SQLite file, which is made when there is none. Used inside its ``async with`` block.
+
+    Args:
+        path: of the file.
+        durability: ``full`` syncs the disk at each commit; ``normal`` may lose the last batches with the power, which
+            are then applied again.
+    """
+
+    def __init__(self, path: str | Path, *, durability: str = "normal") -> None:
+        if durability not in ("full", "normal"):
+            raise InvalidInput("durability", f"expected full or normal, got {durability!r}")
+        self._path = path
+        self._durability = durability
+        self._thread: ThreadPoolExecutor | None = None
+        self._connection: sqlite3.Connection | None = None
+
+    async def __aenter__(self) -> Self:
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="projections-sqlite")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            await asyncio.get_running_loop().run_in_executor(thread, self._close)
+            thread.shutdown()
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    async def _do(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Do something on the writer thread."""
+        if self._thread is None:
+            raise ModelUnavailable("the model is not open: use it inside its async with block")
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._work, work)
+
+    def _work(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        with _translated():
+            if self._connection is None:
+                self._connection = self._connected()
+        return work(self._connection)
+
+    def _connected(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
+        try:
+            connection.execute(f"PRAGMA busy_timeout = {_BUSY_MILLISECONDS}")
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute(f"PRAGMA synchronous = {self._durability}")
+            connection.execute(
+                f"CREATE TABLE IF NOT EXISTS {_RECORDS}"
+                "(key TEXT PRIMARY KEY, record BLOB NOT NULL, revision INTEGER NOT NULL)"
+            )
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    async def load(self, key: str) -> Stored | None:
+        """Return a record."""
+        return await self._do(lambda connection: _load(connection, key))
+
+    async def commit(
+        self, key: str, record: bytes | None, *, expected: int, changes: Changes[sqlite3.Connection] | None = None
+    ) -> bool:
+        """Make changes and replace a record."""
+        return await self._do(lambda connection: _commit(connection, key, record, expected, changes))
+
+    def naming(self, projection: str, generation: int) -> Name:
+        """Put the generation behind each table's name."""
+        end = f"__{projection.replace('-', '_')}_{generation}"
+        return lambda name: f"{name}{end}"
+
+    async def prepare(self, setup: Callable[[sqlite3.Connection, Name], Awaitable[None] | None], name: Name) -> None:
+        """Let a projection make its tables."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            with _transaction(connection):
+                setup(connection, name)
+
+        await self._do(work)
+
+    async def entries(self, owns: Sequence[str], name: Name) -> AsyncIterator[tuple[str, bytes]]:
+        """Yield the rows of each table by primary key: its name and key, and the row as JSON."""
+        for table in owns:
+            reading = _Reading(table, _checked(name(table)))
+            while entries := await self._do(reading.page):
+                for entry in entries:
+                    yield entry
+
+    async def clearing(self, owns: Sequence[str], name: Name) -> Changes[sqlite3.Connection]:
+        """Return changes that drop a generation's tables."""
+        tables = [_checked(name(table)) for table in owns]
+
+        def clear(connection: sqlite3.Connection) -> None:
+            for table in tables:
+                connection.execute(f"DROP TABLE IF EXISTS {table}")
+
+        return clear
+
+    async def swapping(self, owns: Sequence[str], name: Name) -> Changes[sqlite3.Connection]:
+        """Return changes that put a generation's tables in the live ones' place."""
+        tables = [(_checked(table), _checked(name(table))) for table in owns]
+
+        def swap(connection: sqlite3.Connection) -> None:
+            for plain, rebuilt in tables:
+                connection.execute(f"DROP TABLE IF EXISTS {plain}")
+                connection.execute(f"ALTER TABLE {rebuilt} RENAME TO {plain}")
+
+        return swap
+
+
+def _load(connection: sqlite3.Connection, key: str) -> Stored | None:
+    with _translated():
+        row = connection.execute(f"SELECT record, revision FROM {_RECORDS} WHERE key = ?", (key,)).fetchone()  # noqa: S608
+    return None if row is None else Stored(*row)
+
+
+def _commit(
+    connection: sqlite3.Connection,
+    key: str,
+    record: bytes | None,
+    expected: int,
+    changes: Changes[sqlite3.Connection] | None,
+) -> bool:
+    with _transaction(connection):
+        found = _load(connection, key)
+        if (0 if found is None else found.revision) != expected:
+            return False
+        if changes is not None:
+            changes(connection)
+        if record is None:
+            connection.execute(f"DELETE FROM {_RECORDS} WHERE key = ?", (key,))  # noqa: S608
+        else:
+            row = (key, record, expected + 1)
+            connection.execute(f"INSERT OR REPLACE INTO {_RECORDS} VALUES (?, ?, ?)", row)  # noqa: S608
+    return True
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """Keep all that is done inside, or nothing."""
+    with _translated():
+        connection.execute("BEGIN IMMEDIATE")
+    try:
+        with _translated():
+            yield
+            connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Tell faults that pass, and files that are not fit, from mistakes of whoever wrote the statement."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code in _PASSING:
+            raise ModelUnavailable(f"SQLite cannot write now: {error.sqlite_errorname}") from error
+        if code in _UNFIT:
+            raise ModelRefused(f"the SQLite file cannot be used: {error.sqlite_errorname}") from error
+        raise
+
+
+class _Reading:
+    """Reads a table by pages in the order of its primary key."""
+
+    def __init__(self, plain: str, actual: str) -> None:
+        self._plain = plain
+        self._actual = actual
+        self._after: tuple[Any, ...] = ()
+
+    def page(self, connection: sqlite3.Connection) -> list[tuple[str, bytes]]:
+        """Return the next entries, none at the end."""
+        keys, columns = self._shape(connection)
+        key = ", ".join(keys)
+        where = f"WHERE ({key}) > ({', '.join('?' * len(keys))})" if self._after else ""
+        rows = connection.execute(
+            f"SELECT {', '.join([*keys, *columns])} FROM {self._actual} {where} ORDER BY {key} LIMIT {_PAGE}",  # noqa: S608 (checked names)
+            self._after,
+        ).fetchall()
+        if rows:
+            self._after = rows[-1][: len(keys)]
+        cut = len(keys)
+        return [
+            (_text([self._plain, *row[:cut]]), _text(dict(zip(columns, row[cut:], strict=True))).encode())
+            for row in rows
+        ]
+
+    def _shape(self, connection: sqlite3.Connection) -> tuple[list[str], list[str]]:
+        """Return the columns of the primary key, and all columns."""
+        rows = connection.execute(f"PRAGMA table_info({self._actual})").fetchall()
+        keys = [name for _, name, _, _, _, place in sorted(rows, key=lambda row: row[5]) if place]
+        return keys or ["rowid"], [name for _, name, *_ in rows]
+
+
+def _checked(table: str) -> str:
+    if not _NAME.fullmatch(table):
+        raise InvalidInput("owns", f"expected names of tables, letters, digits and _, got {table!r:.80}")
+    return table
+
+
+def _text(value: object) -> str:
+    return json.dumps(value, sort_keys=True, default=lambda data: data.hex() if isinstance(data, bytes) else repr(data))

@@ -1,0 +1,348 @@
+"""Running, stopping, deciding and rebuilding, on the targets that need no server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+from eventstore import ANY, EventStore, StreamId, Token, open_store
+from projections import (
+    Monitor,
+    NothingToDecide,
+    Place,
+    Projection,
+    RebuildRefused,
+    UnknownProjection,
+    dead_letter,
+    dead_letters,
+    digest_of_view,
+    pause,
+    rebuild,
+    replay,
+    reset,
+    resume,
+    run,
+    skip,
+    status,
+    wait_for,
+)
+from projections.memory import MemoryModel
+from projections.sqlite import SqliteModel
+
+from tests.projections.views import CODEC, IN_MEMORY, IN_SQLITE, UNLUCKY, numbers
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+LEASE = 1.0
+
+
+class Scene(NamedTuple):
+    """A projection, its log, its target, and what is seen of it."""
+
+    projection: Projection[Any]
+    store: EventStore
+    model: Any
+    monitor: Monitor
+
+    async def append(self, id: str, *values: int, category: str = "n") -> Token:
+        answer = await self.store.append(StreamId(category, id), numbers(*values), expected=ANY)
+        return Token(answer.log_id, answer.position)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        task = asyncio.create_task(self.run())
+        try:
+            yield
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    async def run(self) -> None:
+        await run(self.projection, self.store, self.model, monitor=self.monitor, lease=LEASE)
+
+    async def until(self, position: Token) -> None:
+        await wait_for(self.projection, self.model, position, timeout=5)
+
+    async def until_failed(self) -> Place:
+        async with asyncio.timeout(5):
+            while True:
+                with suppress(UnknownProjection):
+                    found = await status(self.projection, self.store, self.model)
+                    if found.record.failure is not None:
+                        return found.record.failure
+                await asyncio.sleep(0.005)
+
+    async def view(self) -> dict[str, tuple[int, int]]:
+        """Return what each stream adds up to in the view, and how many commits that were."""
+        found = {}
+        async for key, value in self.model.entries(self.projection.owns, str):
+            row = json.loads(value)
+            if isinstance(row, dict):
+                found[row["id"]] = (row["total"], row["commits"])
+            else:
+                found[key.removeprefix("sum:")] = tuple(row)
+        return found
+
+    async def equals_fold(self, *, but: tuple[int, ...] = ()) -> None:
+        """The view is what the log says, each commit once."""
+        expected: dict[str, tuple[int, int]] = {}
+        async for commit in self.store.log(categories=["n"]):
+            if commit.position not in but:
+                total, commits = expected.get(commit.stream.id, (0, 0))
+                added = sum(event.message.value for event in commit.events)  # type: ignore[attr-defined]
+                expected[commit.stream.id] = (total + added, commits + 1)
+        assert await self.view() == expected
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+async def scene(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Scene]:
+    async with open_store("memory://", CODEC) as store:
+        if request.param == "memory":
+            yield Scene(IN_MEMORY, store, MemoryModel(), Monitor())
+        else:
+            async with SqliteModel(tmp_path / "view.db") as model:
+                yield Scene(IN_SQLITE, store, model, Monitor())
+
+
+async def test_follows(scene: Scene) -> None:
+    """What is appended is in the view when waiting for it ends, once."""
+    async with scene.running():
+        for number in range(100):
+            last = await scene.append(f"{number % 7}", number % 5)
+        await scene.until(last)
+        await scene.equals_fold()
+        health = scene.monitor.health("sums")
+        assert (health.state, health.position, health.epoch) == ("running", 100, 1)
+        assert health.ready
+
+
+async def test_goes_on(scene: Scene) -> None:
+    """A second run goes on where the first has ended, at once."""
+    last = await scene.append("1", 1)
+    for _ in range(3):
+        async with scene.running():
+            await scene.until(last)
+        last = await scene.append("1", 1)
+    async with scene.running():
+        await scene.until(last)
+    await scene.equals_fold()
+
+
+async def test_other_categories(scene: Scene) -> None:
+    """Waiting for a commit that the view does not want ends too."""
+    async with scene.running():
+        await scene.append("1", 1)
+        await scene.until(await scene.append("1", 1, category="other"))
+    await scene.equals_fold()
+
+
+async def test_takes_over(scene: Scene) -> None:
+    """Of two runners one writes; when it ends the other goes on."""
+    async with scene.running():
+        await scene.until(await scene.append("1", 1))
+        async with scene.running():
+            await scene.until(await scene.append("1", 2))
+        await scene.until(await scene.append("1", 3))
+    await scene.equals_fold()
+
+
+async def test_fails_and_skips(scene: Scene) -> None:
+    """An event that cannot be applied is named, and everything before it is there; skipped, the rest comes."""
+    async with scene.running():
+        await scene.append("1", 1)
+        await scene.append("2", 5)
+        bad = await scene.append("1", 2, UNLUCKY, 3)
+        last = await scene.append("2", 7)
+        failure = await scene.until_failed()
+        assert failure == Place(
+            position=bad.position,
+            category="n",
+            id="1",
+            version=3,
+            type="google.protobuf.Int64Value",
+            reason="ValueError: unlucky",
+        )
+        assert scene.monitor.health("sums").state == "failed"
+        assert not scene.monitor.health("sums").ready
+        with pytest.raises(TimeoutError, match="position 2, not at 4"):
+            await wait_for(scene.projection, scene.model, last, timeout=0.05)
+        await skip(scene.projection, scene.model, reason="bad luck")
+        await scene.until(last)
+        await scene.equals_fold(but=(bad.position,))
+        record = (await status(scene.projection, scene.store, scene.model)).record
+        assert [(passed.place, passed.reason) for passed in record.skipped] == [(failure, "bad luck")]
+
+
+async def test_resumes(scene: Scene) -> None:
+    """After a fix, an event that had failed is tried again."""
+    lucky = False
+
+    def apply(tx: Any, batch: Any) -> None:
+        if not lucky and any(event.message.value == 8 for commit in batch for event in commit.events):
+            raise ValueError("not yet")
+        scene.projection.apply(tx, batch)
+
+    mended = Projection("sums", apply, owns=scene.projection.owns, setup=scene.projection.setup, categories=["n"])
+    async with scene._replace(projection=mended).running():
+        last = await scene.append("1", 8)
+        await scene.until_failed()
+        lucky = True
+        await resume(scene.projection, scene.model)
+        await scene.until(last)
+    await scene.equals_fold()
+
+
+async def test_dead_letters(scene: Scene) -> None:
+    """Where streams are independent, a dead letter's stream waits for it, and others go on."""
+    lucky = False
+
+    def apply(tx: Any, batch: Any) -> None:
+        if not lucky and any(event.message.value == 8 for commit in batch for event in commit.events):
+            raise ValueError("not yet")
+        scene.projection.apply(tx, batch)
+
+    patient = Projection(
+        "sums",
+        apply,
+        owns=scene.projection.owns,
+        setup=scene.projection.setup,
+        categories=["n"],
+        independent=True,
+    )
+    async with scene._replace(projection=patient).running():
+        await scene.append("1", 1)
+        bad = await scene.append("1", 8)
+        await scene.until_failed()
+        await dead_letter(patient, scene.model, reason="later")
+        waiting = [await scene.append("1", number) for number in range(3)]
+        last = await scene.append("2", 2)
+        await scene.until(last)
+        await scene.equals_fold(but=(bad.position, *(token.position for token in waiting)))
+        [letter] = await dead_letters(patient, scene.model)
+        assert (letter.place.position, letter.reason) == (bad.position, "later")
+        with pytest.raises(ValueError, match="not yet"):
+            await replay(patient, scene.store, scene.model, position=bad.position)
+        lucky = True
+        assert await replay(patient, scene.store, scene.model, position=bad.position) == 4
+        assert await dead_letters(patient, scene.model) == ()
+        await scene.until(await scene.append("1", 9))
+    await scene.equals_fold()
+
+
+async def test_pause(scene: Scene) -> None:
+    """A paused projection stands still until it is resumed."""
+    async with scene.running():
+        await scene.until(await scene.append("1", 1))
+        await pause(scene.projection, scene.model)
+        last = await scene.append("1", 2)
+        with pytest.raises(TimeoutError):
+            await wait_for(scene.projection, scene.model, last, timeout=0.1)
+        await resume(scene.projection, scene.model)
+        await scene.until(last)
+    await scene.equals_fold()
+
+
+async def test_reset(scene: Scene) -> None:
+    """A view that is reset to the beginning is emptied and made anew, while it runs."""
+    async with scene.running():
+        for number in range(20):
+            last = await scene.append(f"{number % 3}", number % 5)
+        await scene.until(last)
+        assert (await reset(scene.projection, scene.store, scene.model)).position == 0
+        await scene.until(last)
+    await scene.equals_fold()
+
+
+async def test_rebuild_while_running(scene: Scene) -> None:
+    """A rebuild is equal to the live view, takes its place, and the live one goes on."""
+    async with scene.running():
+        for number in range(50):
+            await scene.append(f"{number % 3}", number % 5)
+        await scene.until(await scene.append("1", 1))
+        before = await digest_of_view(scene.projection, scene.model)
+        found = await rebuild(scene.projection, scene.store, scene.model, lease=LEASE)
+        assert (found.position, found.commits, found.swapped) == (51, 51, True)
+        assert (found.live, found.rebuilt) == (before, before)
+        assert not found.difference
+        await scene.until(await scene.append("1", 1))
+    await scene.equals_fold()
+
+
+async def test_rebuild_finds_a_difference(scene: Scene) -> None:
+    """What differs is named, and where it must be equal nothing is swapped."""
+    async with scene.running():
+        for number in range(3):
+            last = await scene.append(f"{number}", 1)
+        await scene.until(last)
+    if isinstance(scene.model, MemoryModel):
+        changed = "sum:0"
+        scene.model.view[changed] = (7, 7)
+    else:
+        changed = '["sums", "0"]'
+        await scene.model._do(lambda connection: connection.execute("UPDATE sums SET total = 7 WHERE id = '0'"))
+    for swap in ("never", "equal"):
+        found = await rebuild(scene.projection, scene.store, scene.model, swap=swap, lease=LEASE)
+        assert (found.difference.changed, found.difference.count, found.swapped) == ((changed,), 1, False)
+    assert (await rebuild(scene.projection, scene.store, scene.model, lease=LEASE)).swapped
+    await scene.equals_fold()
+
+
+async def test_rebuild_keeps_decisions(scene: Scene) -> None:
+    """What was skipped is skipped by a rebuild too; what was not stops it, and the live view stays."""
+    async with scene.running():
+        await scene.append("1", 1)
+        bad = await scene.append("1", UNLUCKY)
+        await scene.until_failed()
+        await skip(scene.projection, scene.model, reason="x")
+        await scene.until(await scene.append("1", 2))
+    found = await rebuild(scene.projection, scene.store, scene.model, lease=LEASE)
+    assert not found.difference
+    await scene.equals_fold(but=(bad.position,))
+
+
+async def test_two_rebuilds(scene: Scene) -> None:
+    """A second rebuild at the same time is refused."""
+    async with scene.running():
+        await scene.until(await scene.append("1", 1))
+
+    async def second(step: str, done: int, total: int) -> None:
+        with pytest.raises(RebuildRefused):
+            await rebuild(scene.projection, scene.store, scene.model, lease=0.2)
+
+    tasks: list[asyncio.Task[None]] = []
+
+    def report(step: str, done: int, total: int) -> None:
+        if not tasks:
+            tasks.append(asyncio.create_task(second(step, done, total)))
+
+    await rebuild(scene.projection, scene.store, scene.model, lease=LEASE, report=report)
+
+
+async def test_nothing_known(scene: Scene) -> None:
+    """Of a projection that has not run nothing can be asked or said."""
+    for asking in (
+        status(scene.projection, scene.store, scene.model),
+        pause(scene.projection, scene.model),
+        skip(scene.projection, scene.model, reason="x"),
+        dead_letters(scene.projection, scene.model),
+        rebuild(scene.projection, scene.store, scene.model),
+        reset(scene.projection, scene.store, scene.model),
+    ):
+        with pytest.raises(UnknownProjection):
+            await asking
+
+
+async def test_nothing_to_decide(scene: Scene) -> None:
+    """Without a failure there is nothing to skip, and without a dead letter nothing to replay."""
+    async with scene.running():
+        await scene.until(await scene.append("1", 1))
+    with pytest.raises(NothingToDecide):
+        await skip(scene.projection, scene.model, reason="x")
+    with pytest.raises(NothingToDecide):
+        await replay(scene.projection, scene.store, scene.model, position=1)

@@ -1,0 +1,61 @@
+"""A small projection for each target: how much each stream of numbers adds up to, and how often it was written to.
+
+Adding is not repeatable, so a commit applied twice shows. The number 13 cannot be applied.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from eventstore import Codec
+from google.protobuf.wrappers_pb2 import Int64Value
+from projections import Projection
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterator
+
+    from eventstore import Commit
+    from projections import Batch, Name
+    from projections.memory import Draft
+
+CODEC: Final = Codec(Int64Value)
+UNLUCKY: Final = 13
+
+
+def numbers(*values: int) -> list[Int64Value]:
+    return [Int64Value(value=value) for value in values]
+
+
+def values(commit: Commit) -> Iterator[int]:
+    for event in commit.events:
+        message = event.message
+        assert isinstance(message, Int64Value)
+        if message.value == UNLUCKY:
+            raise ValueError("unlucky")
+        yield message.value
+
+
+def to_memory(tx: Draft, batch: Batch) -> None:
+    for commit in batch:
+        key = batch.name(f"sum:{commit.stream.id}")
+        total, commits = tx.get(key, (0, 0))
+        tx[key] = (total + sum(values(commit)), commits + 1)
+
+
+def table(tx: sqlite3.Connection, name: Name) -> None:
+    columns = "id TEXT PRIMARY KEY, total INTEGER NOT NULL, commits INTEGER NOT NULL"
+    tx.execute(f"CREATE TABLE IF NOT EXISTS {name('sums')}({columns})")
+
+
+def to_sqlite(tx: sqlite3.Connection, batch: Batch) -> None:
+    for commit in batch:
+        tx.execute(
+            f"INSERT INTO {batch.name('sums')} VALUES (?, ?, 1) "  # noqa: S608 (our own name)
+            "ON CONFLICT DO UPDATE SET total = total + excluded.total, commits = commits + 1",
+            (commit.stream.id, sum(values(commit))),
+        )
+
+
+IN_MEMORY: Final = Projection("sums", to_memory, owns=["sum:*"], categories=["n"])
+IN_SQLITE: Final = Projection("sums", to_sqlite, owns=["sums"], setup=table, categories=["n"])
