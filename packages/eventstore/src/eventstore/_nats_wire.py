@@ -109,8 +109,8 @@ def _answered(frame: Frame) -> Frame:
     return frame
 
 
-async def persistently(ask: Callable[[float], Awaitable[T]], seconds: float) -> T:
-    """Ask what may be asked twice until there is an answer, each time with more patience.
+async def persistently(ask: Callable[[float], Awaitable[T]], seconds: float, *, first: float = _FIRST_SECONDS) -> T:
+    """Ask what may be asked twice until there is an answer, each time with more patience than the first.
 
     While a leader is being elected nobody answers, and what was asked then is not answered later.
 
@@ -118,7 +118,7 @@ async def persistently(ask: Callable[[float], Awaitable[T]], seconds: float) -> 
         NoAnswer: there was none in time.
     """
     loop = asyncio.get_running_loop()
-    end, wait = loop.time() + seconds, _FIRST_SECONDS
+    end, wait = loop.time() + seconds, first
     while True:
         try:
             return await ask(min(wait, max(end - loop.time(), _PAUSE_SECONDS)))
@@ -264,24 +264,30 @@ class Wire:
         """Return the answers to a request, and the status message that ended them.
 
         Raises:
-            NoAnswer: the end did not come in time, or nobody is there to answer.
+            NoAnswer: nothing came for so many seconds, or nobody is there to answer.
         """
+        loop = asyncio.get_running_loop()
         frames: list[Frame] = []
-        ended: asyncio.Future[Frame] = asyncio.get_running_loop().create_future()
+        ended: asyncio.Future[Frame] = loop.create_future()
+        heard_at = loop.time()
 
         def take(frame: Frame) -> None:
-            if frame.header.startswith(b"NATS/1.0 "):
-                if not ended.done():
-                    ended.set_result(frame)
-            else:
+            nonlocal heard_at
+            heard_at = loop.time()
+            if not frame.header.startswith(b"NATS/1.0 "):
                 frames.append(frame)
+            elif not ended.done():
+                ended.set_result(frame)
 
         key = await self.send(subject, payload, take)
         try:
-            async with asyncio.timeout(seconds):
-                return frames, _answered(await ended)
-        except TimeoutError:
-            raise NoAnswer(f"no answer within {seconds:g} s") from None
+            # What is found by looking through many blocks comes slowly: only silence means that nobody answers.
+            while not ended.done():
+                left = heard_at + seconds - loop.time()
+                if left <= 0:
+                    raise NoAnswer(f"no answer within {seconds:g} s")
+                await asyncio.wait([ended], timeout=left)
+            return frames, _answered(ended.result())
         finally:
             self.forget(key)
 

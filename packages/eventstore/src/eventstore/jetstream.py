@@ -71,6 +71,8 @@ _GUARD: Final = "Nats-Expected-Last-Subject-Sequence"
 
 _START_SECONDS: Final = 10.0
 _API_SECONDS: Final = 5.0
+# A server that looks for a stream's next commit may be silent while it looks through all the log: 0.5 s for a million.
+_SEARCH_SECONDS: Final = 2.0
 _PUBLISH_SECONDS: Final = 2.0
 _APPEND_SECONDS: Final = 10.0
 _BATCH: Final = 500
@@ -384,7 +386,9 @@ class JetStreamBackend:
     async def _direct_get(self, body: dict[str, Any]) -> tuple[list[Frame], bool]:
         """Return messages as any replica has them, and whether it has more."""
         address, payload, wire = f"$JS.API.DIRECT.GET.{self._name}", msgspec.json.encode(body), self._now_open
-        frames, end = await persistently(lambda wait: wire.gather(address, payload, seconds=wait), _API_SECONDS)
+        frames, end = await persistently(
+            lambda wait: wire.gather(address, payload, seconds=wait), _API_SECONDS, first=_SEARCH_SECONDS
+        )
         status = status_of(end.header)
         if status not in (_END_OF_BATCH, _NOT_FOUND):
             raise _refused_read(status)
