@@ -74,11 +74,15 @@ class Stories:
             EventStoreError: the log cannot be read.
         """
         _check_story_id(story_id)
-        folded = await fold(self.store, self._decider, story_id, until=until)
+        folded = await self.fold(story_id, until)
         if not folded.state.exists:
             then = "" if until is None else " yet at that moment"
             raise Refused([Violation(Fault.NOT_FOUND, "story_id", f"there is no story {story_id!r}{then}")])
         return folded
+
+    async def fold(self, story_id: str, until: Until | None = None) -> Folded[Story]:
+        """Return a story that need not be there, now or as of a bound."""
+        return await fold(self.store, self._decider, story_id, until=until)
 
     async def update(
         self,

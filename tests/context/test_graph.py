@@ -1,0 +1,234 @@
+"""The decision graph: equal to a second telling of it from the stories' states, now and at every past position."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import sqlite3
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from context_service import graph_sqlite, story
+from context_service.changes import timestamp
+from context_service.events.v1 import events_pb2 as pb
+from context_service.peps import import_peps
+from context_service.stories import codec, open_stories
+from context_service.times import EPOCH
+from eventstore import ANY, MemorySnapshots, StreamId, open_store
+from projections import Batching, rebuild, run, wait_for
+from projections.sqlite import SqliteModel
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from context_service.story import Story
+    from eventstore import EventStore
+    from google.protobuf.message import Message
+
+Graph = tuple[set[tuple[str, str, str]], set[tuple[str, str, str]]]
+
+
+def told(stories: dict[str, Story]) -> Graph:
+    """Tell the graph of some stories: nodes by kind, id and status or phase; relations by type and ends."""
+    nodes: dict[tuple[str, str], str] = {}
+    edges: set[tuple[str, str, str]] = set()
+    for case, state in stories.items():
+        if not state.exists:
+            continue
+        nodes["Case", case] = state.phase
+        for plan in state.plans.values():
+            nodes["PlanVersion", plan.id] = plan.status
+            edges.add(("HAS_PLAN", case, plan.id))
+        for subtask in state.subtasks.values():
+            nodes["Subtask", subtask.id] = subtask.status
+            edges.update(("REQUIRES", subtask.id, other) for other in subtask.depends_on)
+            if subtask.plan_id:
+                edges.add(("HAS_SUBTASK", subtask.plan_id, subtask.id))
+        for decision in state.decisions.values():
+            if decision.status != "DELETED":
+                nodes["Decision", decision.id] = decision.status
+                edges.add(("HAS_DECISION", case, decision.id))
+                before = [plan for plan in state.plans.values() if plan.order < decision.order]
+                if before:
+                    edges.add(("CONTAINS_DECISION", max(before, key=lambda plan: plan.order).id, decision.id))
+        edges.update((link.kind, link.source, link.target) for link in state.links)
+    ends = {
+        "HAS_PLAN": ("Case", "PlanVersion"),
+        "HAS_SUBTASK": ("PlanVersion", "Subtask"),
+        "HAS_DECISION": ("Case", "Decision"),
+        "CONTAINS_DECISION": ("PlanVersion", "Decision"),
+        "REQUIRES": ("Subtask", "Subtask"),
+        "AFFECTS": ("Decision", "Subtask"),
+    }
+    held = {
+        (type, source, target)
+        for type, source, target in edges
+        if (ends.get(type, ("Decision", "Decision"))[0], source) in nodes
+        and (ends.get(type, ("Decision", "Decision"))[1], target) in nodes
+    }
+    return {(kind, id, status) for (kind, id), status in nodes.items()}, held
+
+
+TOLD = ("Case", "PlanVersion", "Subtask", "Decision")
+
+
+def drawn(path: Path, position: int | None = None) -> Graph:
+    """Read the graph of a file, now or as of a position."""
+    with sqlite3.connect(path) as tx:
+        found = [(*row, None) for row in tx.execute("SELECT kind, id, properties, since FROM graph_nodes")]
+        held = [(*row, None) for row in tx.execute("SELECT type, source, target, since FROM graph_edges WHERE since")]
+        if position is not None:
+            found += tx.execute("SELECT kind, id, properties, since, until FROM graph_past_nodes").fetchall()
+            held += tx.execute("SELECT type, source, target, since, until FROM graph_past_edges").fetchall()
+    tx.close()
+
+    def holds(since: int, until: int | None) -> bool:
+        return position is None or (since <= position and (until is None or position < until))
+
+    nodes = set()
+    for kind, id, text, since, until in found:
+        if kind in TOLD and holds(since, until):
+            properties = json.loads(text)
+            nodes.add((kind, id, properties["current_phase" if kind == "Case" else "status"]))
+    return nodes, {tuple(row[:3]) for row in held if holds(*row[3:])}
+
+
+async def states(store: EventStore, position: int | None = None) -> dict[str, Story]:
+    """Fold all stories, as far as a position."""
+    found: dict[str, Story] = {}
+    async for commit in store.log(categories=["story"]):
+        if position is not None and commit.position > position:
+            break
+        for event in commit.events:
+            found[commit.stream.id] = story.evolve(found.get(commit.stream.id, story.EMPTY), event.message)
+    return found
+
+
+async def project(store: EventStore, path: Path, batching: Batching | None = None) -> None:
+    """Bring the graph in a file up to the end of the log."""
+    async with SqliteModel(path) as model:
+        task = asyncio.create_task(run(graph_sqlite.GRAPH, store, model, batching=batching))
+        try:
+            await wait_for(graph_sqlite.GRAPH, model, await store.head(), timeout=15)
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+
+async def test_peps(tmp_path: Path, peps: Path) -> None:
+    """Of 26 years of real decisions the graph is what the stories tell, now and at twenty positions."""
+    path = tmp_path / "graph.db"
+    async with open_stories("memory://") as stories:
+        await import_peps(stories.store, MemorySnapshots(), peps)
+        await project(stories.store, path)
+        assert drawn(path) == told(await states(stories.store))
+        head = (await stories.store.head()).position
+        for position in random.Random(1).sample(range(1, head), 20):
+            assert drawn(path, position) == told(await states(stories.store, position)), position
+
+
+CASES = ("S-1", "S-10")
+IDS = [f"{number}" for number in range(5)]
+
+
+def random_events(chance: random.Random, case: str) -> Sequence[Message]:
+    """Return what somebody may have said of a story, sensible or not; ids of things are unique across stories."""
+
+    def id(kind: str) -> str:
+        return f"{case}/{kind}{chance.choice(IDS)}"
+
+    def anywhere(kind: str) -> str:
+        return f"{chance.choice(CASES)}/{kind}{chance.choice(IDS)}"
+
+    status = chance.choice([pb.PROPOSED, pb.APPROVED, pb.REJECTED])
+    kind = chance.choice([pb.DEPENDS_ON, pb.SUPERSEDES, pb.AFFECTS])
+    link: dict[str, Any] = {
+        "source_id": anywhere("d"),
+        "kind": kind,
+        "target_id": anywhere("t" if kind == pb.AFFECTS else "d"),
+        "stated_by": chance.choice(["x", "y"]),
+    }
+    needs = pb.Texts(values=[anywhere("t") for _ in range(chance.randrange(3))])
+    options: Iterable[Any] = (
+        pb.PhaseTransitionedEvent(from_phase="DESIGN", to_phase=chance.choice(["BUILD", "TEST"])),
+        pb.PlanVersionAddedEvent(plan_id=id("p"), version=1),
+        pb.PlanApprovedEvent(plan_id=id("p")),
+        pb.SubtaskAddedEvent(subtask_id=id("t"), plan_id=id("p"), status="todo", depends_on=needs.values),
+        pb.SubtaskUpdatedEvent(subtask_id=id("t"), status=chance.choice(["done", "todo"])),
+        pb.SubtaskUpdatedEvent(subtask_id=id("t"), depends_on=needs),
+        pb.SubtaskUpdatedEvent(subtask_id=id("t"), plan_id=chance.choice(["", id("p")])),
+        pb.SubtaskRemovedEvent(subtask_id=id("t")),
+        pb.DecisionAddedEvent(decision_id=id("d"), status=status, decided_at=timestamp(EPOCH)),
+        pb.DecisionStatusChangedEvent(decision_id=id("d"), status=status),
+        pb.DecisionChangedEvent(decision_id=id("d"), title=chance.choice("abc")),
+        pb.DecisionLinkedEvent(**link),
+        pb.DecisionLinkedEvent(**link),
+        pb.DecisionUnlinkedEvent(**link),
+    )
+    return chance.choices(list(options), k=chance.randint(1, 4))
+
+
+def valid(state: Story, event: Message) -> bool:
+    """Say whether a decider would have let an event be: nothing is added twice, nothing is there before its case."""
+    if not state.exists:
+        return False
+    match event:
+        case pb.PlanVersionAddedEvent():
+            return event.plan_id not in state.plans
+        case pb.SubtaskAddedEvent():
+            return event.subtask_id not in state.subtasks
+        case pb.DecisionAddedEvent():
+            return event.decision_id not in state.decisions
+    return True
+
+
+@pytest.mark.parametrize("seed", range(8))
+async def test_random_histories(tmp_path: Path, seed: int) -> None:
+    """Whatever comes in whatever order and batches, the graph is what the stories tell, at each position."""
+    chance = random.Random(seed)
+    async with open_store("memory://", codec) as store:
+        state: dict[str, Story] = {}
+        for number in range(150):
+            case = CASES[number] if number < len(CASES) else chance.choice(CASES)
+            known = state.get(case, story.EMPTY)
+            news: list[Message] = []
+            wanted = [pb.ContextCreatedEvent(phase="DESIGN")] if not known.exists else random_events(chance, case)
+            for event in wanted:
+                if not known.exists or valid(known, event):
+                    known = story.evolve(known, event)
+                    news.append(event)
+            state[case] = known
+            if news:
+                await store.append(StreamId("story", case), news, expected=ANY)
+        path = tmp_path / "graph.db"
+        await project(store, path, Batching(commits=chance.randint(1, 40)))
+        assert drawn(path) == told(state)
+        head = (await store.head()).position
+        for position in range(1, head + 1):
+            assert drawn(path, position) == told(await states(store, position)), position
+        async with SqliteModel(path) as model:
+            assert not (await rebuild(graph_sqlite.GRAPH, store, model)).difference
+
+
+async def test_one_id_of_two_stories(tmp_path: Path) -> None:
+    """A decision that a second story claims stays the first one's, and the view says who claims it."""
+    async with open_store("memory://", codec) as store:
+        for case in CASES:
+            news = [
+                pb.ContextCreatedEvent(phase="DESIGN"),
+                pb.DecisionAddedEvent(decision_id="D1", title=case, status=pb.APPROVED),
+                pb.DecisionChangedEvent(decision_id="D1", rationale=case),
+            ]
+            await store.append(StreamId("story", case), news, expected=0)
+        path = tmp_path / "graph.db"
+        await project(store, path)
+        with sqlite3.connect(path) as tx:
+            [(text,)] = tx.execute("SELECT properties FROM graph_nodes WHERE kind = 'Decision'").fetchall()
+        tx.close()
+        found = json.loads(text)
+        assert (found["title"], found["rationale"], found["case_id"]) == ("S-1", "S-1", "S-1")
+        assert found["also_claimed_by"] == ["S-10"]
