@@ -13,10 +13,9 @@ import pytest
 from context_service import graph_sqlite, story
 from context_service.changes import timestamp
 from context_service.events.v1 import events_pb2 as pb
-from context_service.peps import import_peps
-from context_service.stories import codec, open_stories
+from context_service.stories import codec
 from context_service.times import EPOCH
-from eventstore import ANY, MemorySnapshots, StreamId, open_store
+from eventstore import ANY, StreamId, open_store
 from projections import Batching, rebuild, run, wait_for
 from projections.sqlite import SqliteModel
 
@@ -27,6 +26,8 @@ if TYPE_CHECKING:
     from context_service.story import Story
     from eventstore import EventStore
     from google.protobuf.message import Message
+
+    from tests.context.conftest import Imported
 
 Graph = tuple[set[tuple[str, str, str]], set[tuple[str, str, str]]]
 
@@ -119,16 +120,15 @@ async def project(store: EventStore, path: Path, batching: Batching | None = Non
                 await task
 
 
-async def test_peps(tmp_path: Path, peps: Path) -> None:
-    """Of 26 years of real decisions the graph is what the stories tell, now and at twenty positions."""
+async def test_peps(tmp_path: Path, imported: Imported) -> None:
+    """Of 26 years of real decisions the graph is what the stories tell, now and at ten positions."""
     path = tmp_path / "graph.db"
-    async with open_stories("memory://") as stories:
-        await import_peps(stories.store, MemorySnapshots(), peps)
-        await project(stories.store, path)
-        assert drawn(path) == told(await states(stories.store))
-        head = (await stories.store.head()).position
-        for position in random.Random(1).sample(range(1, head), 20):
-            assert drawn(path, position) == told(await states(stories.store, position)), position
+    async with open_store(imported.url, codec) as store:
+        await project(store, path)
+        assert drawn(path) == told(await states(store))
+        head = (await store.head()).position
+        for position in random.Random(1).sample(range(1, head), 10):
+            assert drawn(path, position) == told(await states(store, position)), position
 
 
 CASES = ("S-1", "S-10")

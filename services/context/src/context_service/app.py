@@ -18,7 +18,7 @@ from context_service.api import ContextService
 from context_service.v1 import context_pb2, context_pb2_grpc
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from context_service.stories import Stories
 
@@ -34,8 +34,10 @@ class CannotListen(Exception):
 
 
 @asynccontextmanager
-async def serving(stories: Stories, listen: str) -> AsyncIterator[str]:
+async def serving(stories: Stories, listen: str, *, ready: Callable[[], bool] = lambda: True) -> AsyncIterator[str]:
     """Serve stories while the block runs; yields the address, with the port that was chosen for port 0.
+
+    Health says that it serves while the store answers and ``ready`` says so.
 
     Raises:
         CannotListen: the address is not free, or none of this machine.
@@ -51,9 +53,9 @@ async def serving(stories: Stories, listen: str) -> AsyncIterator[str]:
         port = server.add_insecure_port(listen)
     except RuntimeError:
         raise CannotListen(f"cannot listen on {listen}: expected HOST:PORT, free and of this machine") from None
-    await _ask_store(stories, checks)
+    await _tell_readiness(stories, ready, checks)
     await server.start()
-    watching = asyncio.create_task(_watch_readiness(stories, checks))
+    watching = asyncio.create_task(_watch_readiness(stories, ready, checks))
     try:
         yield f"{listen.rpartition(':')[0]}:{port}"
     finally:
@@ -74,15 +76,15 @@ def _check_free(listen: str) -> None:
         raise CannotListen(f"cannot listen on {listen}: {getattr(error, 'strerror', None) or error}") from None
 
 
-async def _watch_readiness(stories: Stories, checks: health.aio.HealthServicer) -> None:
+async def _watch_readiness(stories: Stories, ready: Callable[[], bool], checks: health.aio.HealthServicer) -> None:
     while True:
         await asyncio.sleep(_READINESS_SECONDS)
-        await _ask_store(stories, checks)
+        await _tell_readiness(stories, ready, checks)
 
 
-async def _ask_store(stories: Stories, checks: health.aio.HealthServicer) -> None:
-    """Let health say what the store says."""
-    status = "SERVING"
+async def _tell_readiness(stories: Stories, ready: Callable[[], bool], checks: health.aio.HealthServicer) -> None:
+    """Let health say what the store and the read models say."""
+    status = "SERVING" if ready() else "NOT_SERVING"
     try:
         await stories.store.head()
     except StoreUnavailable:

@@ -1,0 +1,200 @@
+"""The decision graph in Neo4j, under the labels, types and properties that its readers rely on.
+
+Everything that was ever mentioned is a node with the label ``GraphNode`` and a key; while it is there it has the label
+of its kind besides, and its properties. What it was before is told by nodes of another label, ``PastDecision``, which
+name the key and from which position to which. A relation that waits for an end has another type,
+``WAITING_DEPENDS_ON``, and one that has ended ``PAST_DEPENDS_ON``, again with positions; so readers of the plain labels
+and types see what holds now, and nothing else.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from projections import Projection
+
+from context_service.graph import (
+    EPIC,
+    KINDS,
+    PROJECT,
+    TYPES,
+    Changed,
+    Edge,
+    EdgeKey,
+    Known,
+    Node,
+    NodeKey,
+    Touched,
+    apply,
+    touched,
+)
+from context_service.story import CATEGORY
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from neo4j import AsyncTransaction
+    from projections import Batch, Name
+
+NODE: Final = "GraphNode"
+# Of ours beside those that readers know.
+_OURS: Final = ("key", "since", "until", "of")
+
+
+async def create(tx: AsyncTransaction, name: Name) -> None:
+    """Make the constraints."""
+    unique = [(NODE, "key"), *KINDS.items()]
+    for label, field in unique:
+        constraint = f"{name(label)}_{field}".lower()
+        wanted = f"FOR (n:`{name(label)}`) REQUIRE n.{field} IS UNIQUE"
+        await tx.run(_text(f"CREATE CONSTRAINT `{constraint}` IF NOT EXISTS {wanted}"))
+
+
+async def draw(tx: AsyncTransaction, batch: Batch) -> None:
+    """Apply a batch: one query reads what it touches, one writes what it changes."""
+    queries = _queries(tuple((word, batch.name(word)) for word in (*_LABELS, *_TYPES)))
+    known = await _known(tx, queries, touched(batch))
+    rows = _rows(known, apply(known, batch))
+    if any(rows.values()):
+        await (await tx.run(_text(queries.write), p=rows)).consume()
+
+
+_LABELS: Final = (NODE, *KINDS, *(f"Past{kind}" for kind in KINDS))
+_TYPES: Final = tuple(f"{state}{type}" for type in TYPES for state in ("", "WAITING_", "PAST_"))
+_OWNS: Final = (*_LABELS, *(f"-[:{type}]->" for type in _TYPES))
+GRAPH: Final = Projection("graph", draw, owns=_OWNS, setup=create, categories=[CATEGORY, PROJECT, EPIC])
+
+
+class _Queries(NamedTuple):
+    read: str
+    write: str
+    #: The word that each type is in this generation.
+    words: dict[str, str]
+
+
+async def _known(tx: AsyncTransaction, queries: _Queries, wanted: Touched) -> Known:
+    keys = {_key(key) for key in wanted.nodes} | {_key(key) for key in wanted.around}
+    parameters = {
+        "nodes": sorted(keys),
+        "edges": sorted([_key(end) for end in edge.ends] for edge in wanted.edges),
+        "around": sorted(_key(key) for key in wanted.around),
+    }
+    record = await (await tx.run(_text(queries.read), p=parameters)).single(strict=True)
+    known = Known({}, {})
+    for properties in record["nodes"]:
+        known.nodes[_node_key(properties["key"])] = _node(properties)
+    for type, source, target, stated_by, since in record["edges"]:
+        word = queries.words[type].removeprefix("WAITING_")
+        key = EdgeKey(word, _node_key(source).id, _node_key(target).id)
+        if key in wanted.edges or wanted.around.intersection(key.ends):
+            known.edges[key] = Edge(tuple(stated_by), since)
+    for properties in record["ends"]:
+        known.nodes.setdefault(_node_key(properties["key"]), _node(properties))
+    return known
+
+
+def _node(properties: dict[str, Any]) -> Node:
+    return Node({name: value for name, value in properties.items() if name not in _OURS}, properties["since"])
+
+
+def _rows(known: Known, changed: Changed) -> dict[str, list[dict[str, Any]]]:
+    """Return what the writing query gets, a list for each of its parts."""
+    rows: dict[str, list[dict[str, Any]]] = {}
+    for key, node in changed.nodes.items():
+        if isinstance(node, Node):
+            here = {**node.properties, "key": _key(key), "since": node.since}
+            _add(rows, f"set_{key.kind}", {"key": _key(key), "properties": here})
+        elif key in known.nodes:
+            _add(rows, f"end_{key.kind}", {"key": _key(key)})
+    for past in changed.past:
+        if isinstance(past.key, EdgeKey):
+            source, target = past.key.ends
+            then = {"since": past.since, "until": past.until}
+            ends = {"source": _key(source), "target": _key(target)}
+            _add(rows, f"past_{past.key.type}", {**ends, "properties": then})
+        else:
+            before = {**past.properties, "of": _key(past.key), "since": past.since, "until": past.until}
+            _add(rows, f"past_{past.key.kind}", {"properties": before})
+    for edge_key, edge in changed.edges.items():
+        source, target = edge_key.ends
+        ends = {"source": _key(source), "target": _key(target)}
+        if edge_key in known.edges:
+            _add(rows, f"drop_{edge_key.type}", ends)
+        if edge is not None:
+            what = f"hold_{edge_key.type}" if edge.since else f"wait_{edge_key.type}"
+            _add(rows, what, {**ends, "properties": {"stated_by": list(edge.stated_by), "since": edge.since}})
+    return {part: rows.get(part, []) for part in _parts()}
+
+
+def _add(rows: dict[str, list[dict[str, Any]]], part: str, row: dict[str, Any]) -> None:
+    rows.setdefault(part, []).append(row)
+
+
+def _parts() -> list[str]:
+    nodes = [f"{what}_{kind}" for what in ("set", "end", "past") for kind in KINDS]
+    return [*nodes, *(f"{what}_{type}" for what in ("drop", "hold", "wait", "past") for type in TYPES)]
+
+
+@cache
+def _queries(names: tuple[tuple[str, str], ...]) -> _Queries:
+    """Return the queries, of the same text for all batches of a generation: planning one costs more than running it."""
+    named = {word: f"`{actual}`" for word, actual in names}
+    words = {actual: word for word, actual in names}
+    return _Queries(_reading(named.__getitem__), _writing(named.__getitem__), words)
+
+
+def _reading(name: Callable[[str], str]) -> str:
+    node = name(NODE)
+    alive = "|".join(name(kind) for kind in KINDS)
+    held = "|".join(name(f"{state}{type}") for type in TYPES for state in ("", "WAITING_"))
+    edge = "[type(r), a.key, b.key, r.stated_by, r.since]"
+    return f"""
+        CALL {{ UNWIND $p.nodes AS key MATCH (n:{node} {{key: key}}) WHERE n:{alive}
+               RETURN collect(properties(n)) AS nodes }}
+        CALL {{ UNWIND $p.edges AS ends
+               MATCH (a:{node} {{key: ends[0]}})-[r:{held}]->(b:{node} {{key: ends[1]}})
+               RETURN collect({edge}) AS between }}
+        CALL {{ UNWIND $p.around AS key MATCH (n:{node} {{key: key}})-[r:{held}]-(m)
+               WITH DISTINCT r, startNode(r) AS a, endNode(r) AS b, m
+               RETURN collect({edge}) AS about, [m IN collect(DISTINCT m) WHERE m:{alive} | properties(m)] AS ends }}
+        RETURN nodes, between + about AS edges, ends
+    """
+
+
+def _writing(name: Callable[[str], str]) -> str:
+    node = name(NODE)
+    parts = []
+    for kind in KINDS:
+        plain, past = name(kind), name(f"Past{kind}")
+        parts += [
+            f"UNWIND $p.end_{kind} AS row MATCH (n:{node} {{key: row.key}}) SET n = row REMOVE n:{plain}",
+            f"UNWIND $p.set_{kind} AS row MERGE (n:{node} {{key: row.key}}) SET n = row.properties, n:{plain}",
+            f"UNWIND $p.past_{kind} AS row CREATE (n:{past}) SET n = row.properties",
+        ]
+    for type in TYPES:
+        held, waiting = name(type), name(f"WAITING_{type}")
+        parts.append(
+            f"UNWIND $p.drop_{type} AS row "
+            f"MATCH (:{node} {{key: row.source}})-[r:{held}|{waiting}]->(:{node} {{key: row.target}}) DELETE r"
+        )
+        for what, actual in (("hold", held), ("wait", waiting), ("past", name(f"PAST_{type}"))):
+            parts.append(
+                f"UNWIND $p.{what}_{type} AS row "
+                f"MERGE (a:{node} {{key: row.source}}) MERGE (b:{node} {{key: row.target}}) "
+                f"CREATE (a)-[r:{actual}]->(b) SET r = row.properties"
+            )
+    return "\n".join(f"CALL {{ {part} }}" for part in parts)
+
+
+def _text(query: str) -> Any:
+    # The driver wants literals, so that nobody puts together a query of what users write; ours are of our own words.
+    return query
+
+
+def _key(key: NodeKey) -> str:
+    return f"{key.kind}:{key.id}"
+
+
+def _node_key(text: str) -> NodeKey:
+    return NodeKey(*text.split(":", 1))

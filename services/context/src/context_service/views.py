@@ -1,0 +1,134 @@
+"""The service's read models: where they live by their URLs, and how they are kept up to date."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from urllib.parse import unquote, urlsplit
+
+from eventstore import EventStoreError, InvalidInput
+from eventstore.sqlite import SqliteBackend
+from projections import Monitor, run
+from projections.memory import MemoryModel
+from projections.sqlite import SqliteModel
+
+from context_service import graph_sqlite
+from context_service.cache import ToMemory, ToValkey, planning_cache
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from projections import Model, Projection
+
+    from context_service.stories import Stories
+
+_log = logging.getLogger("context_service")
+
+NOWHERE: Final = "none"
+_NEO4J_SCHEMES: Final = frozenset({"neo4j", "neo4j+s", "neo4j+ssc", "bolt", "bolt+s", "bolt+ssc"})
+_VALKEY_SCHEMES: Final = frozenset({"valkey", "valkeys"})
+
+
+class View(NamedTuple):
+    """A read model and where it lives."""
+
+    projection: Projection[Any]
+    model: Model[Any]
+
+
+@asynccontextmanager
+async def open_views(stories: Stories, *, graph: str = "", cache: str = "") -> AsyncIterator[list[View]]:
+    """Open the read models of some stories.
+
+    Args:
+        stories: of which log.
+        graph: where the decision graph lives: ``neo4j://user:password@host:7687``, ``sqlite:///graph.db``, or ``none``.
+            When empty, a SQLite file beside a SQLite log, else memory.
+        cache: where the planning cache lives: ``valkey://host:6379/0``, ``memory://``, or ``none``. When empty, memory.
+
+    Raises:
+        InvalidInput: a URL is none of these, or needs a driver that is not installed.
+    """
+    async with AsyncExitStack() as stack:
+        views = [await _graph(stack, stories, graph), await _cache(stack, stories, cache)]
+        yield [view for view in views if view is not None]
+
+
+async def _graph(stack: AsyncExitStack, stories: Stories, url: str) -> View | None:
+    if url == NOWHERE:
+        return None
+    parts = urlsplit(url)
+    if parts.scheme in _NEO4J_SCHEMES:
+        return await _neo4j(stack, url)
+    path = ":memory:"
+    if parts.scheme == "sqlite" and parts.path.strip("/"):
+        path = unquote(parts.path.removeprefix("/"))
+    elif url:
+        raise InvalidInput("graph", f"expected neo4j://, bolt://, sqlite:///FILE or {NOWHERE}; got {parts.scheme}://")
+    elif isinstance(stories.store.backend, SqliteBackend):
+        log = stories.store.backend.path
+        path = str(log.with_name(f"{log.name}-graph"))
+    return View(graph_sqlite.GRAPH, await stack.enter_async_context(SqliteModel(path)))
+
+
+async def _neo4j(stack: AsyncExitStack, url: str) -> View:
+    try:
+        from neo4j import AsyncGraphDatabase  # noqa: PLC0415 (an extra installs it)
+        from projections.neo4j import Neo4jModel  # noqa: PLC0415
+
+        from context_service import graph_neo4j  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise InvalidInput("graph", f"Neo4j needs the package {error.name}, which the extra neo4j installs") from None
+    parts = urlsplit(url)
+    auth = (unquote(parts.username), unquote(parts.password or "")) if parts.username else None
+    address = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+    driver = await stack.enter_async_context(AsyncGraphDatabase.driver(address, auth=auth))
+    return View(graph_neo4j.GRAPH, Neo4jModel(driver, database=parts.path.strip("/") or None))
+
+
+async def _cache(stack: AsyncExitStack, stories: Stories, url: str) -> View | None:
+    if url == NOWHERE:
+        return None
+    scheme = urlsplit(url).scheme
+    if scheme in _VALKEY_SCHEMES:
+        try:
+            from projections.valkey import ValkeyModel  # noqa: PLC0415 (an extra installs its driver)
+            from valkey.asyncio import Valkey  # noqa: PLC0415
+        except ModuleNotFoundError as error:
+            problem = f"Valkey needs the package {error.name}, which the extra valkey installs"
+            raise InvalidInput("cache", problem) from None
+        client = Valkey.from_url(url)
+        stack.push_async_callback(client.aclose)
+        return View(planning_cache(stories, ToValkey), ValkeyModel(client))
+    if url and scheme != "memory":
+        raise InvalidInput("cache", f"expected valkey://, memory:// or {NOWHERE}; got {scheme}://")
+    return View(planning_cache(stories, ToMemory), MemoryModel())
+
+
+@asynccontextmanager
+async def projecting(stories: Stories, views: Sequence[View], monitor: Monitor) -> AsyncIterator[None]:
+    """Keep read models up to date while the block runs."""
+    tasks = [asyncio.create_task(_keep(stories, view, monitor)) for view in views]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _keep(stories: Stories, view: View, monitor: Monitor) -> None:
+    name = view.projection.name
+    try:
+        await run(view.projection, stories.store, view.model, monitor=monitor)
+    except EventStoreError as error:
+        # It is of another log, or of a newer copy of this one: what to do about that is not the service's to decide.
+        _log.error("the projection %s has ended: %s", name, error)  # noqa: TRY400 (what happened is in the error)
+        monitor.note(name, "failed", trouble=str(error))
+
+
+def all_ready(views: Sequence[View], monitor: Monitor) -> bool:
+    """Say whether all read models are kept up to date."""
+    return all(monitor.health(view.projection.name).ready for view in views)
