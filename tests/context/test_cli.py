@@ -21,6 +21,7 @@ from context_service import cli
 from context_service.app import without_secrets
 from context_service.v1 import context_pb2 as pb
 from context_service.v1 import context_pb2_grpc
+from eventstore.terminal import console
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from tests.context.conftest import PEPS
@@ -41,8 +42,8 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("CONTEXT_STORE", "CONTEXT_LISTEN", "CONTEXT_LOG_LEVEL", "COLUMNS"):
         monkeypatch.delenv(name, raising=False)
     # Made when the module was imported, in whatever surroundings that was.
-    monkeypatch.setattr(cli, "_out", cli._console())
-    monkeypatch.setattr(cli, "_err", cli._console(stderr=True))
+    monkeypatch.setattr(cli, "_out", console(soft_wrap=True))
+    monkeypatch.setattr(cli, "_err", console(stderr=True, soft_wrap=True))
 
 
 class Said:
@@ -174,7 +175,7 @@ class TestWidth:
         """On a narrow terminal tables and help keep within it, and lose nothing."""
         wide = context("ls", "python-3.12", "--store", imported.url).out
         monkeypatch.setenv("COLUMNS", "60")
-        monkeypatch.setattr(cli, "_out", cli._console())
+        monkeypatch.setattr(cli, "_out", console(soft_wrap=True))
         narrow = context("ls", "python-3.12", "--store", imported.url).out
         assert max(len(line) for line in wide.splitlines()) > 60
         assert sorted("".join(wide.split())) == sorted("".join(narrow.split()))
@@ -198,7 +199,7 @@ class TestStreams:
     def test_a_reader_that_has_had_enough(self, imported: Imported, words: str) -> None:
         """A pipe whose reader is gone ends the command without a word."""
         said = shell(f"context {words} --store {shlex_quote(imported.url)} | true; echo ${{PIPESTATUS[0]}}")
-        assert (said.out, said.err) == ("1\n", "")
+        assert (said.out, said.err) == ("141\n", "")
 
     @pytest.mark.parametrize("words", ["ls", "show python-3.12 --json"])
     def test_a_full_disk(self, imported: Imported, words: str) -> None:

@@ -22,9 +22,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from eventstore import ANY, Codec, Metadata, NewCommit, StreamId, Version, digest_of, open_store
-from eventstore._show import MAX_FIELDS, printable, wire_fields
+from eventstore._show import MAX_FIELDS, wire_fields
 from eventstore.cli import app
 from eventstore.segments import export_log
+from eventstore.terminal import printable
 from eventstore.v1 import envelope_pb2
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.message import DecodeError

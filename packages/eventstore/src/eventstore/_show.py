@@ -1,27 +1,19 @@
-"""What the command ``eventstore`` shows, and how it prints it: stored data as text for people and as JSON for programs.
-
-Stored text was written by anybody. No control or direction character of it reaches a terminal: they are shown as
-escapes.
-"""
+"""What the command ``eventstore`` shows of events: text for people and JSON for programs."""
 
 from __future__ import annotations
 
 import base64
 import json
-import sys
 import unicodedata
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, TypeGuard
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeGuard
 
 from google.protobuf.json_format import MessageToDict
-from rich import box
-from rich.console import Console
 from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
 from eventstore._errors import Undecodable
 from eventstore._events import occurred_micros
-from eventstore._values import from_micros
+from eventstore.terminal import console, iso, json_line, printable, short_time, write_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -31,18 +23,10 @@ if TYPE_CHECKING:
     from eventstore._codec import EventCodec
     from eventstore._events import Commit, Event
 
-# Control, format and direction characters, surrogates, line and paragraph separators, private use.
-_UNPRINTABLE: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
-_ZERO_WIDTH_JOINER: Final = "\u200d"  # inside emoji and some scripts, and without harm
 _SHOWN_FIELDS: Final = 20
 _SHOWN_CHARACTERS: Final = 200
 _INDENT: Final = 5
 _MAX_INDENT: Final = 20
-_PAGE_ROWS: Final = 500
-# Where a row does not fit, ids and what is longer than this go on in the next line.
-_FOLDED_WIDTH: Final = 24
-# A pipe has no width: nothing may be cut or folded in it.
-_PIPE_WIDTH: Final = 100_000
 MAX_FIELDS: Final = 1_000
 """Of a payload of 1 MiB with two bytes a field, nobody reads the rest."""
 
@@ -52,37 +36,6 @@ _FIXED: Final = {_I64: 8, _I32: 4}
 _MAX_VARINT_BYTES: Final = 10
 _MORE: Final = 0x80
 _BITS_64: Final = 2**64 - 1
-
-
-def printable(text: str) -> str:
-    """Return text on one line with nothing in it that a terminal would obey."""
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(_escaped(char) for char in text)
-
-
-def _escaped(char: str) -> str:
-    if unicodedata.category(char) not in _UNPRINTABLE or char == _ZERO_WIDTH_JOINER:
-        return char
-    return char.encode("unicode_escape", "surrogatepass").decode("ascii")
-
-
-def json_line(values: dict[str, Any]) -> str:
-    """Return JSON on one line, in ASCII."""
-    return json.dumps(values, separators=(",", ":")).replace("\x7f", "\\u007f")
-
-
-def iso(micros: int) -> str:
-    """Return a time as RFC 3339 with microseconds, or the number where no calendar has it."""
-    try:
-        return from_micros(micros).isoformat(timespec="microseconds").replace("+00:00", "Z")
-    except OverflowError:
-        return str(micros)
-
-
-def short_time(micros: int) -> str:
-    """Return a time for people, to the second, in UTC."""
-    return iso(micros).partition(".")[0].replace("T", " ")
 
 
 class Field(NamedTuple):
@@ -294,37 +247,6 @@ def _clipped(text: str) -> str:
     return printable(text) if more <= 0 else f"{printable(text[:_SHOWN_CHARACTERS])} … {more:,} more characters"
 
 
-# Printing
-
-
-class _Console(Console):
-    """Leaves a broken pipe to whoever runs the command."""
-
-    def on_broken_pipe(self) -> NoReturn:
-        raise BrokenPipeError
-
-
-def console() -> Console:
-    """Return where to print: standard output, as wide as its terminal or, in a pipe, as it takes."""
-    is_terminal = sys.stdout.isatty()
-    return _Console(width=None if is_terminal else _PIPE_WIDTH, highlight=False, markup=False, emoji=False)
-
-
-def write_line(line: str) -> None:
-    """Print a line as it is."""
-    sys.stdout.write(f"{line}\n")
-
-
-def pairs(shown: dict[str, str]) -> Table:
-    """Return names and values side by side."""
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="bold")
-    table.add_column(overflow="fold")
-    for name, value in shown.items():
-        table.add_row(name, Text(printable(value)))
-    return table
-
-
 class Printer:
     """Shows commits, as text or as JSON."""
 
@@ -347,48 +269,3 @@ class Printer:
     def _show_json(self, events: Iterable[Event]) -> None:
         for event in events:
             write_line(json_line(event_json(event, decoded=self.codec is not None)))
-
-
-class Listing:
-    """A table that is printed page by page, so that it may be longer than memory."""
-
-    def __init__(self, out: Console, columns: dict[str, str]) -> None:
-        self._out = out
-        self._columns = columns
-        self._widths = [len(name) for name in columns]
-        self._rows: list[tuple[str, ...]] = []
-        self._began = False
-
-    def add(self, *row: str) -> None:
-        """Add a row of printable text."""
-        self._rows.append(row)
-        if len(self._rows) == _PAGE_ROWS:
-            self.end()
-
-    def end(self) -> None:
-        """Print what has not been printed; nothing at all when there was no row."""
-        if not self._rows:
-            return
-        self._widths = [
-            max(old, *map(len, cells)) for old, cells in zip(self._widths, zip(*self._rows, strict=True), strict=True)
-        ]
-        table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, show_header=not self._began)
-        for column, width in zip(self._columns.items(), self._widths, strict=True):
-            table.add_column(
-                self._cell(column, column[0], width), overflow="fold", no_wrap=not self._folds(column[0], width)
-            )
-        for row in self._rows:
-            table.add_row(*map(self._cell, self._columns.items(), row, self._widths))
-        self._out.print(table)
-        self._rows.clear()
-        self._began = True
-
-    def _cell(self, column: tuple[str, str], text: str, width: int) -> Text:
-        name, side = column
-        if self._folds(name, width):
-            return Text(text)
-        return Text(text.ljust(width) if side == "left" else text.rjust(width))
-
-    @staticmethod
-    def _folds(name: str, width: int) -> bool:
-        return name == "ID" or width > _FOLDED_WIDTH

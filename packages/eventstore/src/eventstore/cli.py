@@ -3,30 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
-import io
 import os
 import sys
 import time
-from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterable
 from datetime import UTC, datetime
 from enum import StrEnum
 from importlib.metadata import version as version_of
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated, Any, Final, NoReturn, cast
+from typing import Annotated, Any, Final, cast
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from typer.core import TyperCommand
 
-from eventstore import loops
 from eventstore._codec import Codec, EventCodec
 from eventstore._digest import Digest, advance
 from eventstore._errors import CorruptCommit, EventStoreError
-from eventstore._show import Listing, Printer, console, iso, json_line, pairs, printable, short_time, write_line
+from eventstore._show import Printer
 from eventstore._store import EventStore, open_store
 from eventstore._values import (
     AtVersion,
@@ -42,13 +36,26 @@ from eventstore._values import (
 )
 from eventstore._values import Progress as Idle
 from eventstore.segments import Report, Transfer, check_segment, export_log, import_log
+from eventstore.terminal import (
+    Listing,
+    Program,
+    console,
+    imported,
+    iso,
+    json_line,
+    pairs,
+    printable,
+    progress,
+    short_time,
+    write_line,
+)
 
 _DISTRIBUTION: Final = "foldlog-eventstore"
 _URL_VARIABLE: Final = "EVENTSTORE_URL"
 _NARROW: Final = 80
 _SHOWN_LAST: Final = 10
-_INTERRUPTED: Final = 130
-_BROKEN_PIPE: Final = 141  # what a program killed by SIGPIPE leaves in $?
+
+_program = Program("eventstore", EventStoreError)
 
 
 class _StoreCommand(TyperCommand):
@@ -94,20 +101,7 @@ CodecName = Annotated[
 
 def main() -> None:
     """Run the command."""
-    if sys.stdout is None:  # the caller closed it
-        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 (for as long as the process)
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        # What the output's encoding lacks is shown as an escape.
-        sys.stdout.reconfigure(errors="backslashreplace")
-    try:
-        try:
-            app(prog_name="eventstore")
-        finally:
-            sys.stdout.flush()
-    except OSError as error:
-        # Python would complain again when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(f"eventstore: cannot write: {error.strerror}")
+    _program.start(app)
 
 
 def _print_version(*, wanted: bool) -> None:
@@ -141,14 +135,14 @@ def info(
     first_recorded_at, last_recorded_at (null in an empty log), backend (what the backend tells of itself), commits and
     digest (null without --digest).
     """
-    _run(_info(url, digest=digest, as_json=as_json))
+    _program.run(_info(url, digest=digest, as_json=as_json))
 
 
 async def _info(url: str, *, digest: bool, as_json: bool) -> None:
     async with open_store(url, create=False) as store:
         facts = await _facts(store)
         if digest:
-            with _progress() as report:
+            with progress() as report:
                 counted = await _digest(store, report)
             facts |= {"commits": counted.commits, "digest": counted.hexdigest}
     if as_json:
@@ -230,7 +224,7 @@ def ls(
 
     JSON keys: category, id, version, position (of the last commit), recorded_at (of the last commit).
     """
-    _run(_ls(url, category, as_json=as_json))
+    _program.run(_ls(url, category, as_json=as_json))
 
 
 async def _ls(url: str, category: str | None, *, as_json: bool) -> None:
@@ -304,7 +298,8 @@ def cat(
     until: Until | None = None if until_version is None else AtVersion(until_version)
     if at is not None:
         until = Recorded(_moment(at)) if clock is Clock.recorded else Occurred(_moment(at))
-    _run(_cat(url, category, id, after=after, until=until, printer=Printer(_load_codec(codec), as_json=as_json)))
+    printer = Printer(_load_codec(codec), as_json=as_json)
+    _program.run(_cat(url, category, id, after=after, until=until, printer=printer))
 
 
 async def _cat(url: str, category: str, name: str, *, after: int, until: Until | None, printer: Printer) -> None:
@@ -337,7 +332,7 @@ def tail(
     JSON keys: those of cat.
     """
     printer = Printer(_load_codec(codec), as_json=as_json, with_stream=True)
-    _run(_tail(url, after, follow=follow, categories=category or [], printer=printer))
+    _program.run(_tail(url, after, follow=follow, categories=category or [], printer=printer))
 
 
 async def _tail(url: str, after: str | None, *, follow: bool, categories: list[str], printer: Printer) -> None:
@@ -375,13 +370,13 @@ def export(
     JSON keys: file, bytes, log_id, commits, events, already (commits there when it began), position (of the last
     commit), digest, seconds, commits_per_second.
     """
-    _run(_export(url, file, after=after, force=force, as_json=as_json))
+    _program.run(_export(url, file, after=after, force=force, as_json=as_json))
 
 
 async def _export(url: str, file: Path, *, after: str, force: bool, as_json: bool) -> None:
     async with open_store(url, create=False) as store:
         began = time.perf_counter()
-        with _progress() as report:
+        with progress() as report:
             done = await export_log(store, file, after=_place(after), overwrite=force, progress=report)
         _show_transfer("exported", file, done, seconds=time.perf_counter() - began, as_json=as_json)
 
@@ -400,12 +395,12 @@ def import_(
 
     JSON keys: those of export; log_id is the new log's.
     """
-    _run(_import(url, file, as_json=as_json))
+    _program.run(_import(url, file, as_json=as_json))
 
 
 async def _import(url: str, file: Path, *, as_json: bool) -> None:
     began = time.perf_counter()
-    with _progress() as report:
+    with progress() as report:
         # First the file: a damaged one must not leave an empty store behind.
         segment = await asyncio.to_thread(check_segment, file, progress=report)
         async with open_store(url) as store:
@@ -465,14 +460,10 @@ def _check_categories(names: Iterable[str]) -> None:
 
 
 def _load_codec(name: str | None) -> EventCodec | None:
-    """Import a codec as Python would from the current folder."""
     if name is None:
         return None
-    module_name, _, attribute = name.partition(":")
-    sys.path.insert(0, "")
     try:
-        found = importlib.import_module(module_name)
-        named: object = getattr(found, attribute) if attribute else found
+        named = imported(name)
         if isinstance(named, ModuleType):
             return Codec(named)
     except (ImportError, AttributeError, ValueError, EventStoreError) as error:
@@ -480,52 +471,3 @@ def _load_codec(name: str | None) -> EventCodec | None:
     if not callable(getattr(named, "decode", None)):
         raise typer.BadParameter(f"{name}: expected a codec, got {named!r:.80}", param_hint="--codec")
     return cast("EventCodec", named)
-
-
-# Progress, and the end
-
-
-@contextmanager
-def _progress() -> Iterator[Report]:
-    """Show a bar for each step, on a terminal only."""
-    err = Console(stderr=True)
-    if not err.is_terminal:
-        yield lambda _step, _done, _total: None
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=err, transient=True) as bars:
-        tasks: dict[str, TaskID] = {}
-
-        def report(step: str, done: int, total: int) -> None:
-            if step not in tasks:
-                tasks[step] = bars.add_task(step)
-            bars.update(tasks[step], completed=done, total=total)
-
-        yield report
-
-
-def _run(work: Coroutine[Any, Any, None]) -> None:
-    """Run a command to its exit code; what a person can mend is one line."""
-    try:
-        loops.run(work)
-        sys.stdout.flush()
-    except EventStoreError as error:
-        _fail(str(error))
-    except KeyboardInterrupt:
-        _leave(_INTERRUPTED)
-    except BrokenPipeError:
-        _leave(_BROKEN_PIPE)
-
-
-def _fail(problem: str) -> NoReturn:
-    print(f"eventstore: {printable(problem)}", file=sys.stderr)  # noqa: T201
-    _leave(1)
-
-
-def _leave(code: int) -> NoReturn:
-    """End with an exit code, and without complaint about a pipe whose reader has gone."""
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    raise typer.Exit(code)

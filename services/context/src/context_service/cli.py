@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import json
 import logging
-import os
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,10 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import typer
-from eventstore import EventStoreError, InvalidInput, loops
+from eventstore import EventStoreError, InvalidInput
+from eventstore.terminal import Program, console, progress
 from google.protobuf.json_format import MessageToDict
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -29,7 +26,7 @@ from context_service.story import CATEGORY
 from context_service.words import PHASES, ROLES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterator
+    from collections.abc import Callable, Iterator
 
     from eventstore import Event
 
@@ -47,56 +44,17 @@ StoreUrl = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON for programs instead of text for people.")]
 _BRIEF = 60
-_UNBOUNDED = 10_000
 _DEFAULT_STORE = "sqlite:///context.db"
 
 
-def _console(*, stderr: bool = False) -> Console:
-    """Return a console that prints text as it is, and in a pipe one line a row."""
-    stream = sys.stderr if stderr else sys.stdout
-    fixed = "COLUMNS" in os.environ or (stream is not None and stream.isatty())
-    return Console(
-        stderr=stderr,
-        highlight=False,
-        markup=False,
-        emoji=False,
-        soft_wrap=True,
-        width=None if fixed else _UNBOUNDED,
-    )
-
-
-_out = _console()
-_err = _console(stderr=True)
+_program = Program("context", EventStoreError, Refused, ImportFault, CannotListen)
+_out = console(soft_wrap=True)
+_err = console(stderr=True, soft_wrap=True)
 
 
 def main() -> None:
-    """Run the command; errors that a person can mend are one line, and the exit code is 1."""
-    if sys.stdout is None:  # the caller closed it
-        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 (for as long as the process)
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        # What the output's encoding lacks is shown as an escape.
-        sys.stdout.reconfigure(errors="backslashreplace")
-    try:
-        try:
-            app()
-        finally:
-            sys.stdout.flush()
-    except (EventStoreError, Refused, ImportFault, CannotListen) as error:
-        _err.print(f"context: {error}")
-        sys.exit(1)
-    except OSError as error:
-        # Python would complain again when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if not isinstance(error, BrokenPipeError):  # the reader of the pipe has had enough
-            _err.print(f"context: cannot write: {error.strerror}")
-        sys.exit(1)
-
-
-def _run(work: Coroutine[Any, Any, None]) -> None:
-    try:
-        loops.run(work)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    """Run the command."""
+    _program.start(app)
 
 
 @app.command()
@@ -108,13 +66,14 @@ def serve(
     log_level: Annotated[str, typer.Option(envvar="CONTEXT_LOG_LEVEL", help="DEBUG, INFO, WARNING or ERROR.")] = "INFO",
 ) -> None:
     """Serve the gRPC interface until SIGTERM or Ctrl-C."""
-    if log_level.upper() not in ("DEBUG", "INFO", "WARNING", "ERROR"):
-        raise InvalidInput("log-level", f"expected DEBUG, INFO, WARNING or ERROR; got {log_level!r}")
-    logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    _run(_serve(store, listen, log_level.upper()))
+    _program.run(_serve(store, listen, log_level))
 
 
 async def _serve(store: str, listen: str, log_level: str) -> None:
+    level = log_level.upper()
+    if level not in ("DEBUG", "INFO", "WARNING", "ERROR"):
+        raise InvalidInput("log-level", f"expected DEBUG, INFO, WARNING or ERROR; got {log_level!r}")
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     # Whoever reads that it serves may send the signal at once, so the handlers come first.
     with stop_signals() as stop:
         async with open_stories(store) as stories, serving(stories, listen) as address:
@@ -123,7 +82,7 @@ async def _serve(store: str, listen: str, log_level: str) -> None:
                 "log": stories.store.log_id,
                 "durability": (await stories.store.backend.describe())["durability"],
                 "listen": listen,
-                "log-level": log_level,
+                "log-level": level,
             }.items():
                 _out.print(f"{name}: {value}")
             _out.print(f"serving on {address}")
@@ -139,7 +98,7 @@ def list_things(
     as_json: AsJson = False,
 ) -> None:
     """List the stories, or the decisions and subtasks of one."""
-    _run(_list_stories(store, as_json=as_json) if story is None else _list_story(store, story, as_json=as_json))
+    _program.run(_list_stories(store, as_json=as_json) if story is None else _list_story(store, story, as_json=as_json))
 
 
 async def _list_stories(store: str, *, as_json: bool) -> None:
@@ -198,7 +157,7 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show a story's context, now or at a moment of the past."""
-    _run(_show(store, story, at, clock, role, phase or "", subtask, as_json=as_json))
+    _program.run(_show(store, story, at, clock, role, phase or "", subtask, as_json=as_json))
 
 
 async def _show(
@@ -231,7 +190,7 @@ def show_log(
     as_json: AsJson = False,
 ) -> None:
     """Show a story's events: who, what, when and why."""
-    _run(_show_log(store, story, as_json=as_json))
+    _program.run(_show_log(store, story, as_json=as_json))
 
 
 async def _show_log(store: str, story_id: str, *, as_json: bool) -> None:
@@ -287,13 +246,13 @@ def import_peps_file(
     as_json: AsJson = False,
 ) -> None:
     """Import the history of the PEPs' headers. May be stopped and repeated: every line is written once."""
-    _run(_import(store, file, as_json=as_json))
+    _program.run(_import(store, file, as_json=as_json))
 
 
 async def _import(store: str, file: Path, *, as_json: bool) -> None:
     async with open_stories(store) as stories:
-        with _progress("importing", show=not as_json) as progress:
-            report = await import_peps(stories.store, stories.snapshots, file, progress=progress)
+        with _progress("importing", show=not as_json) as done:
+            report = await import_peps(stories.store, stories.snapshots, file, progress=done)
     if as_json:
         _print_json(msgspec.to_builtins(report))
         return
@@ -318,16 +277,14 @@ def demo(
     """Import 26 years of Python's decisions, serve them, and ask what was known then."""
     from context_service.demo import run_demo  # noqa: PLC0415 (only here is the client needed)
 
-    _run(run_demo(_out, _progress, store=store, listen=listen, once=once))
+    _program.run(run_demo(_out, _progress, store=store, listen=listen, once=once))
 
 
 @contextmanager
 def _progress(what: str, *, show: bool = True) -> Iterator[Callable[[int, int], None]]:
     """Yield a function that takes what is done and what there is to do; a terminal shows it as a bar."""
-    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=_err, disable=not (show and _err.is_terminal), transient=True) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+    with progress(show=show) as report:
+        yield lambda done, total: report(what, done, total)
 
 
 def _table(*columns: str) -> Table:
