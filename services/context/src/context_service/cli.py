@@ -14,6 +14,7 @@ import typer
 from eventstore import EventStoreError, InvalidInput
 from eventstore.terminal import Program, console, progress
 from google.protobuf.json_format import MessageToDict
+from projections import Monitor
 from rich.table import Table
 from rich.text import Text
 
@@ -23,12 +24,15 @@ from context_service.contexts import context_of
 from context_service.peps import ImportFault, import_peps
 from context_service.stories import open_stories
 from context_service.story import CATEGORY
+from context_service.views import NOWHERE, all_ready, offering, open_views, projecting
 from context_service.words import PHASES, ROLES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from eventstore import Event
+
+    from context_service.stories import Stories
 
 app = typer.Typer(
     help="The context of stories for AI agents: what is known and decided, now and at any moment of the past.",
@@ -57,38 +61,106 @@ def main() -> None:
     _program.start(app)
 
 
+GraphUrl = Annotated[
+    str,
+    typer.Option(
+        "--graph",
+        envvar="CONTEXT_GRAPH",
+        help="Where the decision graph lives: neo4j://USER:PASSWORD@HOST:7687, sqlite:///FILE or none.",
+        show_default="a SQLite file beside a SQLite log, else memory",
+    ),
+]
+CacheUrl = Annotated[
+    str,
+    typer.Option(
+        "--cache",
+        envvar="CONTEXT_CACHE",
+        help="Where the planning cache lives: valkey://HOST:6379/0, memory:// or none.",
+        show_default="memory",
+    ),
+]
+LogLevel = Annotated[str, typer.Option(envvar="CONTEXT_LOG_LEVEL", help="DEBUG, INFO, WARNING or ERROR.")]
+
+
 @app.command()
 def serve(
     store: StoreUrl = _DEFAULT_STORE,
     listen: Annotated[
         str, typer.Option(envvar="CONTEXT_LISTEN", help="HOST:PORT to serve gRPC on; port 0 takes a free one.")
     ] = "127.0.0.1:50054",
-    log_level: Annotated[str, typer.Option(envvar="CONTEXT_LOG_LEVEL", help="DEBUG, INFO, WARNING or ERROR.")] = "INFO",
+    graph: GraphUrl = "",
+    cache: CacheUrl = "",
+    log_level: LogLevel = "INFO",
 ) -> None:
-    """Serve the gRPC interface until SIGTERM or Ctrl-C."""
-    _program.run(_serve(store, listen, log_level))
+    """Serve the gRPC interface, and keep the read models, until SIGTERM or Ctrl-C.
+
+    With --graph none --cache none another process keeps them: context project.
+    """
+    _program.run(_serve(store, listen, graph, cache, log_level))
 
 
-async def _serve(store: str, listen: str, log_level: str) -> None:
-    level = log_level.upper()
-    if level not in ("DEBUG", "INFO", "WARNING", "ERROR"):
-        raise InvalidInput("log-level", f"expected DEBUG, INFO, WARNING or ERROR; got {log_level!r}")
-    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+async def _serve(store: str, listen: str, graph: str, cache: str, log_level: str) -> None:
+    level = _logging(log_level)
+    monitor = Monitor()
     # Whoever reads that it serves may send the signal at once, so the handlers come first.
     with stop_signals() as stop:
-        async with open_stories(store) as stories, serving(stories, listen) as address:
-            for name, value in {
-                "store": without_secrets(store),
-                "log": stories.store.log_id,
-                "durability": (await stories.store.backend.describe())["durability"],
-                "listen": listen,
-                "log-level": level,
-            }.items():
-                _out.print(f"{name}: {value}")
+        async with (
+            open_stories(store) as stories,
+            open_views(stories, graph=graph, cache=cache) as views,
+            projecting(stories, views, monitor),
+            serving(stories, listen, ready=lambda: all_ready(views, monitor)) as address,
+        ):
+            await _tell(stories, store, graph=graph, cache=cache, listen=listen, log_level=level)
             _out.print(f"serving on {address}")
             sys.stdout.flush()
             await stop.wait()
             _out.print("stopping")
+
+
+@app.command()
+def project(
+    store: StoreUrl = _DEFAULT_STORE,
+    graph: GraphUrl = "",
+    cache: CacheUrl = NOWHERE,
+    metrics: Annotated[str, typer.Option(help="HOST:PORT to offer metrics on, for Prometheus.")] = "",
+    log_level: LogLevel = "INFO",
+) -> None:
+    """Keep the read models up to date, and nothing else, until SIGTERM or Ctrl-C."""
+    _program.run(_project(store, graph, cache, metrics, log_level))
+
+
+async def _project(store: str, graph: str, cache: str, metrics: str, log_level: str) -> None:
+    level = _logging(log_level)
+    monitor = Monitor()
+    with stop_signals() as stop:
+        async with (
+            open_stories(store) as stories,
+            open_views(stories, graph=graph, cache=cache) as views,
+            projecting(stories, views, monitor),
+        ):
+            with offering(monitor, metrics):
+                await _tell(stories, store, graph=graph, cache=cache, metrics=metrics, log_level=level)
+                _out.print(f"projecting {', '.join(view.projection.name for view in views) or 'nothing'}")
+                sys.stdout.flush()
+                await stop.wait()
+                _out.print("stopping")
+
+
+def _logging(log_level: str) -> str:
+    level = log_level.upper()
+    if level not in ("DEBUG", "INFO", "WARNING", "ERROR"):
+        raise InvalidInput("log-level", f"expected DEBUG, INFO, WARNING or ERROR; got {log_level!r}")
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    return level
+
+
+async def _tell(stories: Stories, store: str, **settings: str) -> None:
+    """Print the settings in force."""
+    _out.print(f"store: {without_secrets(store)}")
+    _out.print(f"log: {stories.store.log_id}")
+    _out.print(f"durability: {(await stories.store.backend.describe())['durability']}")
+    for name, value in settings.items():
+        _out.print(f"{name.replace('_', '-')}: {without_secrets(value) or 'default'}")
 
 
 @app.command("ls")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
@@ -13,12 +13,13 @@ from eventstore.sqlite import SqliteBackend
 from projections import Monitor, run
 from projections.memory import MemoryModel
 from projections.sqlite import SqliteModel
+from prometheus_client import start_http_server
 
 from context_service import graph_sqlite
 from context_service.cache import ToMemory, ToValkey, planning_cache
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Iterator, Sequence
 
     from projections import Model, Projection
 
@@ -125,10 +126,33 @@ async def _keep(stories: Stories, view: View, monitor: Monitor) -> None:
         await run(view.projection, stories.store, view.model, monitor=monitor)
     except EventStoreError as error:
         # It is of another log, or of a newer copy of this one: what to do about that is not the service's to decide.
-        _log.error("the projection %s has ended: %s", name, error)  # noqa: TRY400 (what happened is in the error)
+        _log.error("the projection %s has ended: %s", name, error)
         monitor.note(name, "failed", trouble=str(error))
 
 
 def all_ready(views: Sequence[View], monitor: Monitor) -> bool:
     """Say whether all read models are kept up to date."""
     return all(monitor.health(view.projection.name).ready for view in views)
+
+
+@contextmanager
+def offering(monitor: Monitor, address: str) -> Iterator[None]:
+    """Offer metrics over HTTP at HOST:PORT while the block runs; nowhere when that is empty.
+
+    Raises:
+        InvalidInput: the address cannot be listened on.
+    """
+    if not address:
+        yield
+        return
+    host, _, port = address.rpartition(":")
+    try:
+        server, thread = start_http_server(int(port), addr=host, registry=monitor.registry)
+    except (OSError, ValueError, OverflowError):
+        raise InvalidInput("metrics", f"expected HOST:PORT that is free, got {address!r}") from None
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
