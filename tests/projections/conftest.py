@@ -54,7 +54,15 @@ SERVERS_OF_RUN: Final = pytest.StashKey[Servers]()
 
 def _names(items: Iterable[pytest.Item]) -> set[str]:
     """Return the servers that tests name."""
-    return {name for item in items for name in getattr(item, "fixturenames", ()) if name in SERVERS}
+    return {name for item in items for name in _words(item) if name in SERVERS}
+
+
+def _words(item: pytest.Item) -> set[object]:
+    """Return the fixtures of a test, and its parameters, which may be names of fixtures that it asks for later."""
+    parameters = (
+        item.callspec.params.values() if isinstance(item, pytest.Function) and hasattr(item, "callspec") else ()
+    )
+    return {*getattr(item, "fixturenames", ()), *(value for value in parameters if isinstance(value, str))}
 
 
 def _folder(config: pytest.Config) -> Path:

@@ -1,14 +1,16 @@
-"""Running, stopping, deciding and rebuilding, on the targets that need no server."""
+"""Running, stopping, deciding and rebuilding, on every target."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import uuid
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 from eventstore import ANY, EventStore, StreamId, Token, open_store
+from neo4j import AsyncGraphDatabase
 from projections import (
     Monitor,
     NothingToDecide,
@@ -30,9 +32,10 @@ from projections import (
     wait_for,
 )
 from projections.memory import MemoryModel
+from projections.neo4j import Neo4jModel
 from projections.sqlite import SqliteModel
 
-from tests.projections.views import CODEC, IN_MEMORY, IN_SQLITE, UNLUCKY, numbers
+from tests.projections.views import CODEC, IN_MEMORY, IN_SQLITE, UNLUCKY, in_neo4j, numbers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -83,9 +86,11 @@ class Scene(NamedTuple):
         found = {}
         async for key, value in self.model.entries(self.projection.owns, str):
             row = json.loads(value)
-            if isinstance(row, dict):
+            if isinstance(row, dict) and "properties" in row:
+                row = row["properties"]
+            if isinstance(row, dict) and "total" in row:
                 found[row["id"]] = (row["total"], row["commits"])
-            else:
+            elif key.startswith("sum:"):
                 found[key.removeprefix("sum:")] = tuple(row)
         return found
 
@@ -100,14 +105,25 @@ class Scene(NamedTuple):
         assert await self.view() == expected
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+def _with(projection: Projection[Any], apply: Any, *, independent: bool = False) -> Projection[Any]:
+    """Return a projection that applies otherwise."""
+    owns, setup, categories = projection.owns, projection.setup, projection.categories
+    return Projection(projection.name, apply, owns=owns, setup=setup, categories=categories, independent=independent)
+
+
+@pytest.fixture(
+    params=["memory", "sqlite", *(pytest.param(name, marks=pytest.mark.contract) for name in ("neo4j_5", "neo4j_2026"))]
+)
 async def scene(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Scene]:
     async with open_store("memory://", CODEC) as store:
         if request.param == "memory":
             yield Scene(IN_MEMORY, store, MemoryModel(), Monitor())
-        else:
+        elif request.param == "sqlite":
             async with SqliteModel(tmp_path / "view.db") as model:
                 yield Scene(IN_SQLITE, store, model, Monitor())
+        else:
+            async with AsyncGraphDatabase.driver(request.getfixturevalue(request.param)) as driver:
+                yield Scene(in_neo4j(uuid.uuid4().hex[:12]), store, Neo4jModel(driver), Monitor())
 
 
 async def test_follows(scene: Scene) -> None:
@@ -117,7 +133,7 @@ async def test_follows(scene: Scene) -> None:
             last = await scene.append(f"{number % 7}", number % 5)
         await scene.until(last)
         await scene.equals_fold()
-        health = scene.monitor.health("sums")
+        health = scene.monitor.health(scene.projection.name)
         assert (health.state, health.position, health.epoch) == ("running", 100, 1)
         assert health.ready
 
@@ -168,8 +184,8 @@ async def test_fails_and_skips(scene: Scene) -> None:
             type="google.protobuf.Int64Value",
             reason="ValueError: unlucky",
         )
-        assert scene.monitor.health("sums").state == "failed"
-        assert not scene.monitor.health("sums").ready
+        assert scene.monitor.health(scene.projection.name).state == "failed"
+        assert not scene.monitor.health(scene.projection.name).ready
         with pytest.raises(TimeoutError, match="position 2, not at 4"):
             await wait_for(scene.projection, scene.model, last, timeout=0.05)
         await skip(scene.projection, scene.model, reason="bad luck")
@@ -183,12 +199,12 @@ async def test_resumes(scene: Scene) -> None:
     """After a fix, an event that had failed is tried again."""
     lucky = False
 
-    def apply(tx: Any, batch: Any) -> None:
+    def apply(tx: Any, batch: Any) -> Any:
         if not lucky and any(event.message.value == 8 for commit in batch for event in commit.events):
             raise ValueError("not yet")
-        scene.projection.apply(tx, batch)
+        return scene.projection.apply(tx, batch)
 
-    mended = Projection("sums", apply, owns=scene.projection.owns, setup=scene.projection.setup, categories=["n"])
+    mended = _with(scene.projection, apply)
     async with scene._replace(projection=mended).running():
         last = await scene.append("1", 8)
         await scene.until_failed()
@@ -202,19 +218,12 @@ async def test_dead_letters(scene: Scene) -> None:
     """Where streams are independent, a dead letter's stream waits for it, and others go on."""
     lucky = False
 
-    def apply(tx: Any, batch: Any) -> None:
+    def apply(tx: Any, batch: Any) -> Any:
         if not lucky and any(event.message.value == 8 for commit in batch for event in commit.events):
             raise ValueError("not yet")
-        scene.projection.apply(tx, batch)
+        return scene.projection.apply(tx, batch)
 
-    patient = Projection(
-        "sums",
-        apply,
-        owns=scene.projection.owns,
-        setup=scene.projection.setup,
-        categories=["n"],
-        independent=True,
-    )
+    patient = _with(scene.projection, apply, independent=True)
     async with scene._replace(projection=patient).running():
         await scene.append("1", 1)
         bad = await scene.append("1", 8)
@@ -283,6 +292,10 @@ async def test_rebuild_finds_a_difference(scene: Scene) -> None:
     if isinstance(scene.model, MemoryModel):
         changed = "sum:0"
         scene.model.view[changed] = (7, 7)
+    elif isinstance(scene.model, Neo4jModel):
+        label = scene.projection.owns[0]
+        changed = f'["{label}", {{"id": "0"}}]'
+        await scene.model._server.rows(f"MATCH (n:{label} {{id: '0'}}) SET n.total = 7")
     else:
         changed = '["sums", "0"]'
         await scene.model._do(lambda connection: connection.execute("UPDATE sums SET total = 7 WHERE id = '0'"))

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from eventstore import Commit
+    from neo4j import AsyncTransaction
     from projections import Batch, Name
     from projections.memory import Draft
 
@@ -59,3 +60,30 @@ def to_sqlite(tx: sqlite3.Connection, batch: Batch) -> None:
 
 IN_MEMORY: Final = Projection("sums", to_memory, owns=["sum:*"], categories=["n"])
 IN_SQLITE: Final = Projection("sums", to_sqlite, owns=["sums"], setup=table, categories=["n"])
+
+
+def in_neo4j(space: str) -> Projection[AsyncTransaction]:
+    """The view as nodes (:Sum) and relationships to the numbers that were added, all with names of their own."""
+    sums, numbers, added = f"Sum{space}", f"Number{space}", f"ADDED{space}"
+
+    async def constraints(tx: AsyncTransaction, name: Name) -> None:
+        for label in (sums, numbers):
+            await tx.run(f"CREATE CONSTRAINT IF NOT EXISTS FOR (n:{name(label)}) REQUIRE n.id IS UNIQUE")
+        await tx.run(f"CREATE INDEX IF NOT EXISTS FOR ()-[r:{name(added)}]-() ON (r.times)")
+
+    async def apply(tx: AsyncTransaction, batch: Batch) -> None:
+        rows = []
+        for commit in batch:
+            found = list(values(commit))
+            rows.append({"id": commit.stream.id, "total": sum(found), "found": found})
+        name = batch.name
+        await tx.run(
+            f"UNWIND $rows AS row MERGE (s:{name(sums)} {{id: row.id}}) ON CREATE SET s.total = 0, s.commits = 0"
+            " SET s.total = s.total + row.total, s.commits = s.commits + 1 WITH s, row UNWIND row.found AS value"
+            f" MERGE (n:{name(numbers)} {{id: value}}) MERGE (s)-[r:{name(added)}]->(n)"
+            " SET r.times = coalesce(r.times, 0) + 1",
+            rows=rows,
+        )
+
+    owns = [sums, numbers, f"-[:{added}]->"]
+    return Projection(f"sums-{space}", apply, owns=owns, setup=constraints, categories=["n"])
