@@ -3,8 +3,8 @@
 The blocks of one page share their names and an empty working directory, so a page may build on itself:
 
 - `python` is run, and may `await` and `async with` at its top, as a reader's notebook does.
-- `console` is run where a line starts with `$ eventstore` or `$ context`; it must succeed, and what the page prints
-  below must come out, `...` standing for anything.
+- `console` is run where a line starts with `$` and one of our commands; it must succeed, and what the page prints below
+  must come out, `...` standing for anything.
 - `text`, and any other language, is only read.
 """
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-COMMAND = re.compile(r"^\$ ((?:eventstore|context) .*)$\n?((?:(?!\$ ).*\n?)*)", re.MULTILINE)
+COMMAND = re.compile(r"^\$ ((?:eventstore|context|projections) .*)$\n?((?:(?!\$ ).*\n?)*)", re.MULTILINE)
 
 
 def run_python(example: Example) -> None:

@@ -74,7 +74,7 @@ def test_imports(name: str, installed: Path, tmp_path: Path) -> None:
     assert Path(where).is_relative_to(installed.parent)
 
 
-@pytest.mark.parametrize("command", ["eventstore", "context"])
+@pytest.mark.parametrize("command", ["eventstore", "projections", "context"])
 def test_command(command: str, installed: Path, tmp_path: Path) -> None:
     """Each wheel brings its command."""
     assert command in run(installed / command, "--help", cwd=tmp_path)

@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import errno
-import fcntl
 import importlib.metadata
 import json
 import os
-import pty
 import re
 import signal
-import struct
 import subprocess
 import sys
-import termios
 import unicodedata
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -35,8 +30,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
+from tests.terminals import STYLE, on_terminal
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
     from typer.testing import Result
@@ -550,32 +546,10 @@ def test_output_without_unicode(url: str) -> None:
         assert BIG_ID.encode() in out
 
 
-def on_terminal(arguments: Sequence[str | Path], *, columns: int) -> str:
-    """Run the command on a terminal of its own and return what it writes there."""
-    parent, child = pty.openpty()
-    fcntl.ioctl(child, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    command = [sys.executable, "-m", "eventstore", *arguments]
-    # Not the environment as C knows it, into which readline, imported by pytest, writes a size of its own.
-    with subprocess.Popen(command, stdin=child, stdout=child, stderr=child, env=dict(os.environ)):
-        os.close(child)
-        out = b""
-        try:
-            while read := os.read(parent, 65_536):
-                out += read
-        except OSError as error:  # how Linux tells that the other side has closed
-            assert error.errno == errno.EIO  # noqa: PT017
-        finally:
-            os.close(parent)
-    return out.decode().replace("\r\n", "\n")
-
-
-STYLE = re.compile(r"\x1b\[[0-9;]*m")
-
-
 @pytest.mark.parametrize("command", [["info"], ["ls"], ["cat", "order", "42"], ["tail"]])
 def test_narrow_terminal(url: str, command: list[str]) -> None:
     """On 60 columns no line is longer, and no character of an id is lost."""
-    out = STYLE.sub("", on_terminal([command[0], url, *command[1:]], columns=60))
+    out = STYLE.sub("", on_terminal("eventstore", command[0], url, *command[1:]))
     assert max(map(len, out.splitlines())) <= 60
     assert not [char for char in out if unicodedata.category(char) in ("Cc", "Cf") and char != "\n"]
     if command[0] in ("ls", "tail"):
@@ -584,6 +558,6 @@ def test_narrow_terminal(url: str, command: list[str]) -> None:
 
 def test_progress_on_a_terminal(url: str, tmp_path: Path) -> None:
     """On a terminal a bar shows how far it is, and leaves only the result behind."""
-    out = on_terminal(["export", url, tmp_path / "log.segment"], columns=60)
+    out = on_terminal("eventstore", "export", url, tmp_path / "log.segment")
     assert "100%" in out
     assert "exported" in STYLE.sub("", out).rpartition("100%")[2]

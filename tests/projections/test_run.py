@@ -9,7 +9,8 @@ from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
-from eventstore import ANY, EventStore, StreamId, Token, open_store
+from eventstore import ANY, EventStore, StreamId, Token, WrongLog, open_store
+from msgspec.structs import replace
 from neo4j import AsyncGraphDatabase
 from projections import (
     Monitor,
@@ -31,6 +32,7 @@ from projections import (
     status,
     wait_for,
 )
+from projections._keeper import Keeper
 from projections.memory import MemoryModel
 from projections.neo4j import Neo4jModel
 from projections.sqlite import SqliteModel
@@ -195,6 +197,18 @@ async def test_fails_and_skips(scene: Scene) -> None:
         assert [(passed.place, passed.reason) for passed in record.skipped] == [(failure, "bad luck")]
 
 
+async def test_decides_while_nobody_runs(scene: Scene) -> None:
+    """What is decided about a failure while nobody runs is done by the next run."""
+    async with scene.running():
+        bad = await scene.append("1", UNLUCKY)
+        last = await scene.append("1", 2)
+        await scene.until_failed()
+    await skip(scene.projection, scene.model, reason="bad luck")
+    async with scene.running():
+        await scene.until(last)
+    await scene.equals_fold(but=(bad.position,))
+
+
 async def test_resumes(scene: Scene) -> None:
     """After a fix, an event that had failed is tried again."""
     lucky = False
@@ -335,6 +349,42 @@ async def test_two_rebuilds(scene: Scene) -> None:
             tasks.append(asyncio.create_task(second(step, done, total)))
 
     await rebuild(scene.projection, scene.store, scene.model, lease=LEASE, report=report)
+
+
+async def test_reset_in_another_log(scene: Scene) -> None:
+    """A view of another log begins anew, or not at all."""
+    async with scene.running():
+        await scene.until(await scene.append("1", 1))
+    async with open_store("memory://", CODEC) as store:
+        moved = scene._replace(store=store)
+        await moved.append("2", 2)
+        with pytest.raises(WrongLog):
+            await reset(scene.projection, store, scene.model, to=1)
+        await reset(scene.projection, store, scene.model)
+        async with moved.running():
+            await moved.until(await moved.append("2", 3))
+        await moved.equals_fold()
+
+
+async def test_a_rebuild_that_was_replaced_leaves_the_other_alone(scene: Scene) -> None:
+    """A rebuild that another one has taken over from does not clean up the other's work."""
+    async with scene.running():
+        await scene.until(await scene.append("1", 1))
+
+    class TakenOver:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(scene.model, name)
+
+        async def entries(self, owns: Any, name: Any) -> AsyncIterator[tuple[str, bytes]]:
+            await other.change(lambda record: replace(record, holder="another"))
+            async for entry in scene.model.entries(owns, name):
+                yield entry
+
+    other: Keeper[Any] = Keeper(scene.model, "sums~rebuild")
+    await rebuild(scene.projection, scene.store, TakenOver(), swap="never", lease=LEASE)
+    record = await other.load()
+    assert record is not None
+    assert record.holder == "another"
 
 
 async def test_nothing_known(scene: Scene) -> None:

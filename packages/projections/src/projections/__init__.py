@@ -12,6 +12,7 @@ from projections._feed import Batching
 from projections._model import Changes, Model, Stored
 from projections._monitor import Health, Monitor
 from projections._operations import (
+    Deployed,
     Status,
     dead_letter,
     dead_letters,
@@ -32,6 +33,7 @@ __all__ = [
     "Batch",
     "Batching",
     "Changes",
+    "Deployed",
     "Difference",
     "Health",
     "Model",

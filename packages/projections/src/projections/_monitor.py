@@ -11,7 +11,7 @@ from opentelemetry import trace
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from projections._record import Place
+from projections._record import Place, seconds_behind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -111,12 +111,12 @@ class Monitor:
         found = msgspec.structs.replace(self.health(projection), state=state, trouble=trouble)
         self._health[projection] = found
         self._lease.labels(projection).set(state in {"running", "paused", "failed"})
+        for counter in (self._commits, self._events, self._retries):
+            counter.labels(projection)  # there from the beginning, with 0
 
     def note_record(self, projection: str, record: Record, head: int) -> None:
         """Keep how far a view is."""
-        now = time.time()
-        # A log without commits for this view has a newest commit long ago, and the view nothing to wait for.
-        seconds = max(now - record.recorded_at / 1e6, 0.0) if head > record.position and record.recorded_at else 0.0
+        seconds = seconds_behind(record, head)
         self._health[projection] = msgspec.structs.replace(
             self.health(projection),
             position=record.position,

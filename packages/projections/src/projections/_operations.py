@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import msgspec
-from eventstore import InvalidInput, StreamId
+from eventstore import InvalidInput, StreamId, WrongLog
 from msgspec.structs import replace
 
 from projections._errors import NothingToDecide, UnknownProjection
 from projections._keeper import Keeper
 from projections._projection import Batch
-from projections._record import Passed, Record
+from projections._record import Passed, Record, seconds_behind
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -19,9 +19,17 @@ if TYPE_CHECKING:
     from eventstore import Commit, EventStore
 
     from projections._model import Model
-    from projections._projection import Projection
+    from projections._projection import AnyProjection, Projection
 
 Tx = TypeVar("Tx")
+
+
+class Deployed(NamedTuple):
+    """A projection with its log and its target: what the command ``projections`` is given."""
+
+    projection: AnyProjection
+    store: EventStore
+    model: Model[Any]
 
 
 class Status(msgspec.Struct, frozen=True):
@@ -43,6 +51,11 @@ class Status(msgspec.Struct, frozen=True):
     def behind(self) -> int:
         """How many positions of the log the view does not contain yet."""
         return max(self.head - self.record.position, 0)
+
+    @property
+    def seconds_behind(self) -> float:
+        """Since the newest commit of the view was recorded, while there are newer ones; 0.0 when it has them all."""
+        return seconds_behind(self.record, self.head)
 
 
 async def status(projection: Projection[Tx], store: EventStore, model: Model[Tx]) -> Status:
@@ -159,6 +172,7 @@ async def reset(projection: Projection[Tx], store: EventStore, model: Model[Tx],
 
     Raises:
         InvalidInput: the view is not as far as the position.
+        WrongLog: the view is of another log, where a position other than 0 says nothing of this one.
         UnknownProjection: it has not run on this target.
     """
     keeper = _keeper(projection, model)
@@ -166,6 +180,8 @@ async def reset(projection: Projection[Tx], store: EventStore, model: Model[Tx],
         record = await keeper.load()
         if record is None:
             raise _unknown(projection)
+        if to and record.log_id != store.log_id:
+            raise WrongLog(record.log_id, store.log_id)
         if not 0 <= to <= record.position:
             raise InvalidInput("to", f"expected a position from 0 to {record.position}, got {to}")
         begun = replace(record, log_id=store.log_id, position=to, recorded_at=0, failure=None, verdict="")

@@ -248,11 +248,13 @@ class _Rebuild(Generic[Tx]):
                 return
 
     async def _clean_up(self) -> None:
-        keeper = self._runner.keeper
+        runner = self._runner
         with suppress(Exception):
             clear = await self._model.clearing(self._projection.owns, self._name)
-            await keeper.write(replace(self._runner.record, holder="", position=0), clear)
-            await keeper.remove()
+            # Where this was cancelled while it wrote, its record is newer than it knows.
+            while runner.record.holder == runner.holder:
+                if await runner.keeper.write(replace(runner.record, holder="", position=0), clear):
+                    await runner.keeper.remove()
 
     async def _compared(self) -> tuple[str, str, Difference]:
         """Return the digests of both views, and the keys in which they differ."""

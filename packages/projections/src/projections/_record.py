@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import msgspec
 from eventstore import Position, StreamId, Token
 
@@ -71,6 +73,14 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     def checkpoint(self) -> Token:
         """The last position that the view contains, as a token."""
         return Token(self.log_id, Position(self.position))
+
+
+def seconds_behind(record: Record, head: int) -> float:
+    """Return the age of a view's newest commit while the log has newer ones, by this machine's clock."""
+    # A view without commits has nothing to count from.
+    if head <= record.position or not record.recorded_at:
+        return 0.0
+    return max(time.time() - record.recorded_at / 1e6, 0.0)
 
 
 _encode = msgspec.json.Encoder(order="deterministic").encode

@@ -198,9 +198,9 @@ class Runner(Generic[Tx]):
         self._monitor.note(self._projection.name, "unavailable", trouble=f"{type(error).__name__}: {error}")
 
     def _note(self, state: State) -> None:
-        self._monitor.note(self._projection.name, state)
         if self.keeper.record is not None:
             self._monitor.note_record(self._projection.name, self.keeper.record, self._head)
+        self._monitor.note(self._projection.name, state)
 
     # ------------------------------------------------------------------------------------------------- taking turns
 
@@ -232,11 +232,14 @@ class Runner(Generic[Tx]):
             else:
                 if self.keeper.revision != seen:
                     seen, since = self.keeper.revision, loop.time()
+                await self._look_ahead()
                 self._note("standby")
                 await asyncio.sleep(min(_POLL_SECONDS, record.lease / 4))
                 continue
-            # A fault is tried again by whoever begins: what mends it is often a new version of the program.
-            wanted = replace(wanted, holder=self.holder, epoch=wanted.epoch + 1, lease=self.lease, failure=None)
+            # A fault is tried again by whoever begins: what mends it is often a new version of the program. But what
+            # was decided while nobody ran stands.
+            wanted = _decided(wanted) if wanted.verdict else replace(wanted, failure=None)
+            wanted = replace(wanted, holder=self.holder, epoch=wanted.epoch + 1, lease=self.lease)
             if await self._write(wanted, owned=False):
                 return
 
@@ -281,7 +284,8 @@ class Runner(Generic[Tx]):
                 return
             await self.apply(taken)
             await self._look_ahead()
-            self._note(self._state)
+            if self._allowed:
+                self._note(self._state)
 
     async def _look_ahead(self) -> None:
         """See how far the log is, for the lag."""
@@ -306,6 +310,7 @@ class Runner(Generic[Tx]):
                 # Who held it is gone.
                 await self._write(replace(record, held=""))
                 continue
+            await self._look_ahead()
             self._note("failed" if record.failure else "paused" if record.paused else self._state)
             if not record.held and loop.time() > self._written_at + self.lease / 3:
                 await self._write(record)
@@ -401,7 +406,6 @@ class Runner(Generic[Tx]):
     async def _stop(self, place: Place) -> None:
         while not await self._write(replace(self.record, failure=place, verdict="", verdict_reason="")):
             pass
-        self._note("failed")
 
     async def _named(self, commit: Commit, error: Exception) -> Place:
         """Find which event of a commit cannot be applied: the last one of the shortest part that cannot."""
