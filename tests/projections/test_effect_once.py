@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import time
 import uuid
-from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -326,9 +325,9 @@ async def test_given_otherwise() -> None:
 
 async def test_given_other_codec() -> None:
     """A codec may know more than the messages say."""
-    await given(
-        IN_MEMORY, Int64Value(value=2), model=MemoryModel(), codec=Codec(Int64Value, StringValue)
-    ).then({"sum:1": [2, 1]})
+    await given(IN_MEMORY, Int64Value(value=2), model=MemoryModel(), codec=Codec(Int64Value, StringValue)).then(
+        {"sum:1": [2, 1]}
+    )
 
 
 # ---------------------------------------------------------------------------------------------------------- surface

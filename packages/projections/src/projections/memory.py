@@ -59,7 +59,8 @@ class Draft(MutableMapping[str, Any]):
 class MemoryModel:
     """Keeps views in one dictionary, whose keys start with words that a projection owns as patterns: ``order:*``.
 
-    Keys that begin with ``~`` are those of generations that are not live. A projection's transaction is a ``Draft`` of it.
+    Keys that begin with ``~`` are those of generations that are not live. A projection's transaction is a ``Draft`` of
+    the dictionary.
     """
 
     def __init__(self) -> None:

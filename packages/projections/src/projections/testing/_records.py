@@ -180,7 +180,7 @@ class Together(Contract):
         revision = await scene.create(b"{}")
         error = _Planned("at once")
 
-        def changes(tx: Any) -> None:
+        def changes(tx: Any) -> None:  # noqa: ARG001 (nothing is written)
             raise error
 
         with pytest.raises(_Planned) as found:
@@ -225,8 +225,8 @@ class Together(Contract):
         """After changes that raised, the same handle makes the next ones, and nothing of the old ones comes along."""
         await scene.prepare()
         for number in range(3):
+            changes = scene.changes({"lost": f"{number}"}, error=_Planned())
             with pytest.raises(_Planned):
-                changes = scene.changes({"lost": f"{number}"}, error=_Planned())
                 await scene.model.commit(scene.key, b"[]", expected=number, changes=changes)
             changes = scene.changes({f"{number}": "kept"})
             assert await scene.model.commit(scene.key, b"{}", expected=number, changes=changes) is True

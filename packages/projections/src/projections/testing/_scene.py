@@ -24,8 +24,9 @@ _SCRATCH: Final = 99
 class Probe(Protocol):
     """Writes through a target's own transaction, which the contract does not know, as a projection would."""
 
-    #: As a projection's ``owns``: several things where the target knows several, and each written to.
-    owns: Sequence[str]
+    @property
+    def owns(self) -> Sequence[str]:
+        """As a projection's ``owns``: several things where the target knows several, and each written to."""
 
     def write(self, tx: Any, name: Name, key: str, value: str) -> Awaitable[None] | None:
         """Put a value under a key, in the place of another one, where ``name`` says."""
@@ -141,7 +142,12 @@ class Scene:
         return self.model.naming(self.key, generation)
 
     def changes(
-        self, content: Mapping[str, str], name: Name = str, *, probe: Probe | None = None, error: Exception | None = None
+        self,
+        content: Mapping[str, str],
+        name: Name = str,
+        *,
+        probe: Probe | None = None,
+        error: Exception | None = None,
     ) -> Changes[Any]:
         """Return changes that write to the view, and then, perhaps, raise; async when the probe is."""
         probe = probe or self.probe
