@@ -86,15 +86,20 @@ def drawn(path: Path, position: int | None = None) -> Graph:
             held += tx.execute("SELECT type, source, target, since, until FROM graph_past_edges").fetchall()
     tx.close()
 
+    return as_of([(kind, id, json.loads(text), *held) for kind, id, text, *held in found], held, position)
+
+
+def as_of(nodes: Iterable[Any], edges: Iterable[Any], position: int | None) -> Graph:
+    """Return what of nodes and relations held at a position, in the words of the other telling."""
+
     def holds(since: int, until: int | None) -> bool:
         return position is None or (since <= position and (until is None or position < until))
 
-    nodes = set()
-    for kind, id, text, since, until in found:
-        if kind in TOLD and holds(since, until):
-            properties = json.loads(text)
-            nodes.add((kind, id, properties["current_phase" if kind == "Case" else "status"]))
-    return nodes, {tuple(row[:3]) for row in held if holds(*row[3:])}
+    return {
+        (kind, id, properties["current_phase" if kind == "Case" else "status"])
+        for kind, id, properties, since, until in nodes
+        if kind in TOLD and holds(since, until)
+    }, {tuple(row[:3]) for row in edges if holds(*row[3:])}
 
 
 async def states(store: EventStore, position: int | None = None) -> dict[str, Story]:
@@ -186,24 +191,30 @@ def valid(state: Story, event: Message) -> bool:
     return True
 
 
+async def write_history(store: EventStore, chance: random.Random, commits: int) -> dict[str, Story]:
+    """Append random commits; return what the stories are then."""
+    state: dict[str, Story] = {}
+    for number in range(commits):
+        case = CASES[number] if number < len(CASES) else chance.choice(CASES)
+        known = state.get(case, story.EMPTY)
+        news: list[Message] = []
+        wanted = [pb.ContextCreatedEvent(phase="DESIGN")] if not known.exists else random_events(chance, case)
+        for event in wanted:
+            if not known.exists or valid(known, event):
+                known = story.evolve(known, event)
+                news.append(event)
+        state[case] = known
+        if news:
+            await store.append(StreamId("story", case), news, expected=ANY)
+    return state
+
+
 @pytest.mark.parametrize("seed", range(8))
 async def test_random_histories(tmp_path: Path, seed: int) -> None:
     """Whatever comes in whatever order and batches, the graph is what the stories tell, at each position."""
     chance = random.Random(seed)
     async with open_store("memory://", codec) as store:
-        state: dict[str, Story] = {}
-        for number in range(150):
-            case = CASES[number] if number < len(CASES) else chance.choice(CASES)
-            known = state.get(case, story.EMPTY)
-            news: list[Message] = []
-            wanted = [pb.ContextCreatedEvent(phase="DESIGN")] if not known.exists else random_events(chance, case)
-            for event in wanted:
-                if not known.exists or valid(known, event):
-                    known = story.evolve(known, event)
-                    news.append(event)
-            state[case] = known
-            if news:
-                await store.append(StreamId("story", case), news, expected=ANY)
+        state = await write_history(store, chance, 150)
         path = tmp_path / "graph.db"
         await project(store, path, Batching(commits=chance.randint(1, 40)))
         assert drawn(path) == told(state)

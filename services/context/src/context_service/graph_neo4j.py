@@ -56,8 +56,10 @@ async def draw(tx: AsyncTransaction, batch: Batch) -> None:
     queries = _queries(tuple((word, batch.name(word)) for word in (*_LABELS, *_TYPES)))
     known = await _known(tx, queries, touched(batch))
     rows = _rows(known, apply(known, batch))
-    if any(rows.values()):
-        await (await tx.run(_text(queries.write), p=rows)).consume()
+    # A statement for each kind of change that there is: planning one for all that there may be takes seconds.
+    for part, statement in queries.writes.items():
+        if part in rows:
+            await tx.run(_text(statement), p={"rows": rows[part]})
 
 
 _LABELS: Final = (NODE, *KINDS, *(f"Past{kind}" for kind in KINDS))
@@ -68,7 +70,8 @@ GRAPH: Final = Projection("graph", draw, owns=_OWNS, setup=create, categories=[C
 
 class _Queries(NamedTuple):
     read: str
-    write: str
+    #: In their order, by the kind of change.
+    writes: dict[str, str]
     #: The word that each type is in this generation.
     words: dict[str, str]
 
@@ -124,16 +127,11 @@ def _rows(known: Known, changed: Changed) -> dict[str, list[dict[str, Any]]]:
         if edge is not None:
             what = f"hold_{edge_key.type}" if edge.since else f"wait_{edge_key.type}"
             _add(rows, what, {**ends, "properties": {"stated_by": list(edge.stated_by), "since": edge.since}})
-    return {part: rows.get(part, []) for part in _parts()}
+    return rows
 
 
 def _add(rows: dict[str, list[dict[str, Any]]], part: str, row: dict[str, Any]) -> None:
     rows.setdefault(part, []).append(row)
-
-
-def _parts() -> list[str]:
-    nodes = [f"{what}_{kind}" for what in ("set", "end", "past") for kind in KINDS]
-    return [*nodes, *(f"{what}_{type}" for what in ("drop", "hold", "wait", "past") for type in TYPES)]
 
 
 @cache
@@ -150,41 +148,37 @@ def _reading(name: Callable[[str], str]) -> str:
     held = "|".join(name(f"{state}{type}") for type in TYPES for state in ("", "WAITING_"))
     edge = "[type(r), a.key, b.key, r.stated_by, r.since]"
     return f"""
-        CALL {{ UNWIND $p.nodes AS key MATCH (n:{node} {{key: key}}) WHERE n:{alive}
+        CALL () {{ UNWIND $p.nodes AS key MATCH (n:{node} {{key: key}}) WHERE n:{alive}
                RETURN collect(properties(n)) AS nodes }}
-        CALL {{ UNWIND $p.edges AS ends
+        CALL () {{ UNWIND $p.edges AS ends
                MATCH (a:{node} {{key: ends[0]}})-[r:{held}]->(b:{node} {{key: ends[1]}})
                RETURN collect({edge}) AS between }}
-        CALL {{ UNWIND $p.around AS key MATCH (n:{node} {{key: key}})-[r:{held}]-(m)
+        CALL () {{ UNWIND $p.around AS key MATCH (n:{node} {{key: key}})-[r:{held}]-(m)
                WITH DISTINCT r, startNode(r) AS a, endNode(r) AS b, m
                RETURN collect({edge}) AS about, [m IN collect(DISTINCT m) WHERE m:{alive} | properties(m)] AS ends }}
         RETURN nodes, between + about AS edges, ends
     """
 
 
-def _writing(name: Callable[[str], str]) -> str:
+def _writing(name: Callable[[str], str]) -> dict[str, str]:
     node = name(NODE)
-    parts = []
+    parts = {}
     for kind in KINDS:
         plain, past = name(kind), name(f"Past{kind}")
-        parts += [
-            f"UNWIND $p.end_{kind} AS row MATCH (n:{node} {{key: row.key}}) SET n = row REMOVE n:{plain}",
-            f"UNWIND $p.set_{kind} AS row MERGE (n:{node} {{key: row.key}}) SET n = row.properties, n:{plain}",
-            f"UNWIND $p.past_{kind} AS row CREATE (n:{past}) SET n = row.properties",
-        ]
+        parts[f"end_{kind}"] = f"MATCH (n:{node} {{key: row.key}}) SET n = row REMOVE n:{plain}"
+        parts[f"set_{kind}"] = f"MERGE (n:{node} {{key: row.key}}) SET n = row.properties, n:{plain}"
+        parts[f"past_{kind}"] = f"CREATE (n:{past}) SET n = row.properties"
     for type in TYPES:
         held, waiting = name(type), name(f"WAITING_{type}")
-        parts.append(
-            f"UNWIND $p.drop_{type} AS row "
+        parts[f"drop_{type}"] = (
             f"MATCH (:{node} {{key: row.source}})-[r:{held}|{waiting}]->(:{node} {{key: row.target}}) DELETE r"
         )
         for what, actual in (("hold", held), ("wait", waiting), ("past", name(f"PAST_{type}"))):
-            parts.append(
-                f"UNWIND $p.{what}_{type} AS row "
+            parts[f"{what}_{type}"] = (
                 f"MERGE (a:{node} {{key: row.source}}) MERGE (b:{node} {{key: row.target}}) "
                 f"CREATE (a)-[r:{actual}]->(b) SET r = row.properties"
             )
-    return "\n".join(f"CALL {{ {part} }}" for part in parts)
+    return {part: f"UNWIND $p.rows AS row {statement}" for part, statement in parts.items()}
 
 
 def _text(query: str) -> Any:
