@@ -295,12 +295,12 @@ async def _latencies(
         )
         theirs.append(time.perf_counter() - started)
         guard = ack.seq
-        log._known.clear()  # noqa: SLF001 (as a process that has just started)
+        log._appender._ends.clear()  # noqa: SLF001 (as a process that has just started)
         new = sealed(other, number + 1, [fact])
         if number < count // 4:
             third = _fresh_stream()
             await log.append(sealed(third, 0, [fact]))
-            log._known.clear()  # noqa: SLF001
+            log._appender._ends.clear()  # noqa: SLF001
             unknown.append(await _timed(log.append(sealed(third, 1, [fact]))))
         await log.tail(stream)
     return ours, theirs, unknown

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from eventstore import EventStore, Progress, StoreUnavailable, StreamId
-from eventstore.jetstream import from_url
+from eventstore._nats_url import arguments_of
+from eventstore.jetstream import JetStreamBackend
 
 from tests.eventstore.appender import CODEC, tell
 from tests.eventstore.history import Acknowledged, Attempt, Read, Refused, Stored, Unknown, to_line
@@ -30,9 +31,8 @@ EACH: Final = 4
 APPEND_SECONDS: Final = 5.0
 
 
-def open_log(url: str) -> EventStore:
-    backend = from_url(url, create=False)
-    backend._append_seconds = APPEND_SECONDS
+def open_log(url: str, *, create: bool = False) -> EventStore:
+    backend = JetStreamBackend(**arguments_of(url), create=create, append_seconds=APPEND_SECONDS)
     return EventStore(backend, CODEC)
 
 

@@ -99,8 +99,7 @@ async def test_faults(tmp_path: Path) -> None:
     with three_servers(tmp_path) as servers, contextlib.ExitStack() as stack:
         addresses = ",".join(f"127.0.0.1:{server.port}" for server in servers)
         url = f"nats://{addresses}/{name}?prefix={name}.events&replicas=3"
-        store = open_log(url)
-        store.backend._create = True  # type: ignore[attr-defined]
+        store = open_log(url, create=True)
         async with store, administration(*(server.url for server in servers)) as admin:
             folder = tmp_path / "histories"
             folder.mkdir()

@@ -161,7 +161,7 @@ async def test_shut_out_and_let_in(tmp_path: Path, monkeypatch: pytest.MonkeyPat
             with contextlib.suppress(StoreUnavailable):
                 while True:
                     new = commit(STREAM, (await log.append(new)).version)
-            assert log._now_open.client.is_closed
+            assert log.wire.client.is_closed
             server.reload(inside)
             last = await again(log, new)
             found: list[int] = []
@@ -171,6 +171,35 @@ async def test_shut_out_and_let_in(tmp_path: Path, monkeypatch: pytest.MonkeyPat
                     if len(found) == last.version:
                         break
             assert found == list(range(1, last.position + 1))
+
+
+async def test_connecting_goes_wrong_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever goes wrong while a connection is made anew, the next request tries again."""
+    with one_server(tmp_path) as server:
+        async with fresh([server.url]) as log:
+            connecting, left = log.wire._connect, [ValueError("half a file of credentials"), OSError("x")]
+
+            async def failing() -> Any:
+                if left:
+                    raise left.pop()
+                return await connecting()
+
+            monkeypatch.setattr(log.wire, "_connect", failing)
+            await log.wire.client.close()
+            assert (await log.append(commit(STREAM))).position == 1
+            assert not left
+
+
+async def test_denied(tmp_path: Path) -> None:
+    """An append that this user may not make fails with what the server says about that."""
+    more = 'authorization { users = [{user: "w", password: "w"}, {user: "r", password: "r", '
+    more += 'permissions: {publish: {allow: ["$JS.API.>", "_INBOX.>"]}, subscribe: ">"}}] }'
+    with one_server(tmp_path, more=more) as server:
+        async with fresh([server.url.replace("//", "//w:w@")]) as log:
+            url = server.url.replace("//", "//r:r@")
+            async with JetStreamBackend([url], log._name, prefix=log._prefix, append_seconds=0.5) as reader:
+                with pytest.raises(StoreUnavailable, match=r"the server says: .*ermissions"):
+                    await reader.append(commit(STREAM))
 
 
 # ------------------------------------------------------------------------------------------ another log under the name
@@ -201,8 +230,13 @@ async def test_made_anew(one_nats: list[str]) -> None:
             await opens(JetStreamBackend(one_nats, log._name, prefix=log._prefix))
 
         await log.append(commit(STREAM))
+        await log.append(commit(STREAM, 1))
         with pytest.raises(WrongLog):
             await followed(log, make_anew)
+        # Nor does an append that builds on what was there, nor a look at the log.
+        for asking in (lambda: log.append(commit(STREAM, 2)), log.head, log.describe):
+            with pytest.raises(WrongLog):
+                await asking()
 
 
 async def test_restored(one_nats: list[str]) -> None:
@@ -335,6 +369,17 @@ async def test_not_put_right(one_nats: list[str], wrong: dict[str, Any], differe
         assert (await admin.api(f"STREAM.INFO.{name}"))["config"] == before["config"]
 
 
+async def test_unknown_format(one_nats: list[str]) -> None:
+    """A log of a format that is not known is refused."""
+    async with administration(*one_nats) as admin, fresh(one_nats) as log:
+        config = (await admin.api(f"STREAM.INFO.{log._name}"))["config"]
+        await admin.api(
+            f"STREAM.UPDATE.{log._name}", config | {"metadata": config["metadata"] | {"eventstore.format": "2"}}
+        )
+        reason = await refusal(JetStreamBackend(one_nats, log._name, prefix=log._prefix), NotAStore)
+        assert reason.endswith("is a log of format 2, expected 1")
+
+
 async def test_too_many_replicas(one_nats: list[str]) -> None:
     """One server cannot keep three copies."""
     assert "10074" in await refusal(fresh(one_nats, replicas=3))
@@ -379,8 +424,14 @@ async def test_durability(lax: NatsServer, strict: NatsServer) -> None:
     [port] = free_ports(1)
     for monitor in (f"http://127.0.0.1:{port}", "nothing", strict.url.replace("nats:", "http:")):
         assert (await durability(fresh([strict.url], monitors=[monitor]))).startswith("unknown")
-        assert (await durability(fresh([strict.url], monitors=[strict.monitor, monitor]))).startswith("unknown")
-    assert (await durability(fresh([strict.url], monitors=[strict.monitor, lax.monitor]))).startswith("normal")
+        assert (await durability(fresh([strict.url], monitors=[strict.monitor, monitor]))).startswith("full")
+    assert (await durability(fresh([strict.url], monitors=[lax.monitor, strict.monitor]))).startswith("full")
+
+
+async def test_another_servers_monitor(lax: NatsServer, strict: NatsServer) -> None:
+    """A monitoring port of a server that does not keep the log tells nothing of it."""
+    assert "no monitoring port" in await refusal(fresh([lax.url], monitors=[strict.monitor], strict=True))
+    assert (await durability(fresh([lax.url], monitors=[strict.monitor] * 3))).startswith("unknown")
 
 
 async def test_strict(lax: NatsServer, strict: NatsServer) -> None:

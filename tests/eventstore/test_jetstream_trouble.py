@@ -20,7 +20,8 @@ from eventstore import (
     jetstream,
 )
 from eventstore._nats_batches import Frame
-from eventstore._nats_wire import NoAnswer, Wire
+from eventstore._nats_errors import NoAnswer
+from eventstore._nats_wire import Wire
 from eventstore.testing._scene import closing, commit, flat
 from google.protobuf.wrappers_pb2 import Int64Value
 
@@ -88,7 +89,7 @@ class Appends:
         self.sent = 0
         self._tricks = list(tricks)
         self._prefix = log._prefix
-        wire = log._now_open
+        wire = log.wire
         self._request = wire.request
         wire.request = self.request  # type: ignore[method-assign]
 
@@ -249,6 +250,62 @@ async def test_in_flight(three: Place) -> None:
         assert all(positions[stream::50] == sorted(positions[stream::50]) for stream in range(50))
 
 
+async def test_order(one: Place) -> None:
+    """Appends are stored in the order of the calls, also where some must ask first, are refused or are cancelled."""
+    async with opened(one) as (log, _), another(log) as rival:
+        ids = [f"{number}" for number in range(60)]
+        for id in ids:
+            await rival.append(commit(StreamId("c", id)))
+            if int(id) % 2:  # the others' ends are not known, and must be asked for
+                await log.tail(StreamId("c", id))
+        calls = []
+        for number, id in enumerate(ids):
+            calls.append(asyncio.ensure_future(log.append(commit(StreamId("c", id), 1))))
+            if number % 5 == 2:
+                calls.append(asyncio.ensure_future(log.append(commit(StreamId("c", id), 7))))
+            if number % 7 == 3:
+                await asyncio.sleep(0)
+                asyncio.ensure_future(log.append(commit(StreamId("d", id)))).cancel()
+        answers = await asyncio.gather(*calls, return_exceptions=True)
+        positions = [answer.position for answer in answers if not isinstance(answer, BaseException)]
+        assert len(positions) == len(ids)
+        assert positions == sorted(positions)
+        assert sum(isinstance(answer, Conflict) for answer in answers) == 12
+
+
+async def test_cancelled_between_two(one: Place) -> None:
+    """Of three appends to a stream the middle one is cancelled: the last one is refused by what the first stored."""
+    async with opened(one) as (log, _):
+        await log.append(commit(STREAM))
+        first, middle, last = (asyncio.ensure_future(log.append(commit(STREAM, version))) for version in (1, 2, 2))
+        await asyncio.sleep(0)
+        middle.cancel()
+        assert (await first).version == 2
+        assert (await last).version == 3
+
+
+async def test_closing_waits_for_those_that_ask(one: Place) -> None:
+    """A store that is left waits for appends under way, those too whose stream it must ask for."""
+    async with opened(one) as (log, _):
+        await log.append(commit(STREAM))
+        async with another(log) as leaving:
+            Appends(leaving, ack_lost)
+            appending = asyncio.ensure_future(leaving.append(commit(STREAM, 1)))
+            await asyncio.sleep(0)
+        assert (await appending).version == 2
+
+
+async def test_time_is_bounded(one: Place) -> None:
+    """However many appends queue for one stream, each gives up in its time, counted from its call."""
+    async with opened(one, append_seconds=0.5) as (log, _):
+        Appends(log, *[message_lost] * 10_000)
+        began = asyncio.get_running_loop().time()
+        appends = [log.append(commit(STREAM, version)) for version in range(20)]
+        answers = await asyncio.gather(*appends, return_exceptions=True)
+        assert asyncio.get_running_loop().time() - began < 2
+        assert {type(answer) for answer in answers} == {StoreUnavailable}
+
+
 @pytest.mark.timeout(60)
 async def test_step_downs(three: Place) -> None:
     """While leaders step down, every append is answered, and stored once, after the one before it."""
@@ -290,7 +347,7 @@ def behind(log: JetStreamBackend, monkeypatch: pytest.MonkeyPatch) -> None:
     async def nothing(subject: str, payload: bytes, *, seconds: float) -> tuple[list[Frame], Frame]:
         return [], Frame(b"", b"", b"NATS/1.0 404 Message Not Found\r\n\r\n", b"")
 
-    monkeypatch.setattr(log._now_open, "gather", nothing)
+    monkeypatch.setattr(log.wire, "gather", nothing)
 
 
 async def test_replica_behind_a_read(three: Place, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -316,7 +373,7 @@ async def test_leader_behind(three: Place, monkeypatch: pytest.MonkeyPatch) -> N
     async with opened(three) as (log, _):
         await log.append(commit(STREAM))
         await log.append(commit(STREAM, 1))
-        wire = log._now_open
+        wire = log.wire
         api, old = wire.api, [3]  # so many answers are of the past
 
         async def past(verb: str, body: object = None, *, seconds: float) -> dict[str, Any]:
@@ -324,7 +381,8 @@ async def test_leader_behind(three: Place, monkeypatch: pytest.MonkeyPatch) -> N
                 return await api(verb, body, seconds=seconds)
             old[0] -= verb.startswith("STREAM.INFO")
             if verb.startswith("STREAM.INFO"):
-                return {"state": {"last_seq": 1}}
+                answer: dict[str, Any] = await api(verb, body, seconds=seconds)
+                return answer | {"state": {"last_seq": 1}}
             return await api(verb, {"seq": 1}, seconds=seconds)
 
         monkeypatch.setattr(wire, "api", past)
@@ -350,6 +408,32 @@ async def test_nobody_answers_a_read(place: Place, monkeypatch: pytest.MonkeyPat
             monkeypatch.setattr(Wire, "send", wrong)
             with pytest.raises(StoreUnavailable):
                 await flat(log.read(STREAM, after=0))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("upset", ["shortened", "purged"])
+async def test_mirror(place: Place, upset: str) -> None:
+    """A mirror that somebody has made answers direct gets too, and lacks what it likes: nobody is told its lies."""
+    async with opened(place) as (log, admin), another(log) as newcomer:
+        name = f"{log._name}-mirror"
+        config = {"name": name, "mirror": {"name": log._name}, "storage": "file", "num_replicas": place.copies}
+        await admin.api(f"STREAM.CREATE.{name}", config | ({"max_msgs": 1} if upset == "shortened" else {}))
+        try:
+            for version in range(5):
+                await log.append(commit(STREAM, version))
+            while (await admin.api(f"STREAM.INFO.{name}"))["state"]["last_seq"] < 5:
+                pass
+            await admin.api(f"STREAM.PURGE.{name}", {} if upset == "purged" else None)
+            positions = [1, 2, 3, 4, 5]
+            for _ in range(15):
+                found = [raw.position for raw in await flat(log.read(STREAM, after=0))]  # type: ignore[arg-type]
+                assert found == positions
+                newcomer._appender.forget(STREAM)
+                version = len(positions)
+                Appends(newcomer, then(ack_lost, log, commit(STREAM, version + 1)))
+                assert (await newcomer.append(commit(STREAM, version))).position == version + 1
+                positions += [version + 1, version + 2]
+        finally:
+            await admin.api(f"STREAM.DELETE.{name}")
 
 
 # ----------------------------------------------------------------------------------------------------- what is removed

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 import pytest
 from eventstore import InvalidInput, StreamId
 from eventstore._nats_batches import BatchParser, Frame, header_value, status_of
+from eventstore._nats_commits import Commits
+from eventstore._nats_delivery import Delivery, Lost
 from eventstore._nats_names import stream_of, subject_of
 from eventstore._nats_url import arguments_of
-from eventstore._values import MAX_ID_BYTES
+from eventstore._values import BEGINNING, MAX_ID_BYTES
 from eventstore.jetstream import from_url
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -118,7 +120,6 @@ class Recorder:
 
     def __init__(self) -> None:
         self.seen: list[Seen] = []
-        self.is_reconnecting = False
 
     async def _process_msg(self, sid: int, subject: bytes, reply: bytes, payload: bytes, header: bytes | None) -> None:
         self.seen.append(Frame(bytes(subject), bytes(reply), header or b"", payload))
@@ -211,23 +212,6 @@ def test_a_large_message_is_cut_once() -> None:
         at_once(parser.parse(stream[start : start + 32_768]))
     assert [len(frame.payload) for frame in ours.seen if isinstance(frame, Frame)] == [8_388_608]
     assert looked <= 3
-
-
-def test_a_new_connection_begins_anew() -> None:
-    """What an old connection left behind when it was given up is no part of the next one."""
-    ours = Recorder()
-    parser = BatchParser(ours, ours.take)  # type: ignore[arg-type]
-
-    async def give_up(error: str) -> None:
-        ours.is_reconnecting = True
-        parser.reset()
-
-    ours._process_err = give_up  # type: ignore[method-assign]
-    whole = message(b"a", b"", b"", b"payload")
-    at_once(parser.parse(b"-ERR 'Stale Connection'\r\n" + whole[:7]))
-    ours.is_reconnecting = False
-    at_once(parser.parse(whole))
-    assert ours.seen == [Frame(b"a", b"", b"", b"payload")]
 
 
 def test_where_the_parser_hangs() -> None:
@@ -326,3 +310,43 @@ def test_wrong_urls(url: str) -> None:
     with pytest.raises(InvalidInput) as refusal:
         from_url(url, create=True)
     assert "secret" not in str(refusal.value)
+
+
+# ---------------------------------------------------------------------------------------------------------- deliveries
+
+
+def delivered(*frames: Frame) -> list[int]:
+    """Return the positions of the commits that frames bring to a delivery that has seen nothing yet."""
+    delivery = Delivery(None, None, "S", Commits("p"), after=BEGINNING)  # type: ignore[arg-type]
+    commits, _, _ = delivery._sorted(list(frames))
+    return [raw.position for raw in commits]
+
+
+def nth(number: int, sequence: int) -> Frame:
+    return Frame(b"p.c.1", f"$JS.ACK.S.C.1.{sequence}.{number}.1000.0".encode(), b"", b"x")
+
+
+def heartbeat(number: int, sequence: int) -> Frame:
+    header = f"NATS/1.0 100 Idle Heartbeat\r\nNats-Last-Consumer: {number}\r\nNats-Last-Stream: {sequence}\r\n\r\n"
+    return Frame(b"inbox", b"", header.encode(), b"")
+
+
+def test_no_gap() -> None:
+    """Messages that are numbered one after the other are taken, whatever their sequences."""
+    assert delivered(nth(1, 1), nth(2, 5), heartbeat(2, 9)) == [1, 5]
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        (nth(2, 2),),
+        (nth(1, 1), nth(3, 3)),
+        (nth(1, 1), nth(1, 1)),
+        (nth(1, 1), heartbeat(2, 2)),
+        (heartbeat(1, 1),),
+    ],
+)
+def test_gaps(frames: tuple[Frame, ...]) -> None:
+    """A number left out, or come twice, or only told by a heartbeat, loses the delivery."""
+    with pytest.raises(Lost):
+        delivered(*frames)

@@ -66,8 +66,6 @@ class BatchParser(Parser):
             line, rest = bytes(self.buf[:end]), self.buf[end:]
             self.buf = bytearray()
             await super().parse(line)
-            if self.nc.is_reconnecting:
-                return  # the rest is the old connection's
             self.buf = rest
 
     def _take(self) -> list[Frame]:
@@ -95,25 +93,22 @@ class BatchParser(Parser):
         return frames
 
 
-async def receive_in_batches(
-    client: Client, subject: str, sink: Callable[[list[Frame]], Awaitable[None]]
-) -> Callable[[], Awaitable[None]]:
-    """Subscribe a connected client to one subject, the only one it will ever have; returns how to end it.
+async def receive_in_batches(client: Client, subject: str, sink: Callable[[list[Frame]], Awaitable[None]]) -> None:
+    """Subscribe a connected client to one subject, the only one it will ever have.
 
     Where nats-py's parser is not the one this module knows, each message goes to the sink by itself, through an
     ordinary subscription.
     """
     if type(getattr(client, "_ps", None)) is Parser:
         client._ps = BatchParser(client, sink)  # noqa: SLF001 (pinned by a test)
-        subscription = await client.subscribe(subject)
+        await client.subscribe(subject)
     else:
 
         async def take(message: Msg) -> None:
             await sink([_frame_of(message)])
 
         # Without limits, over which nats-py would drop messages: what the server sends ahead is bounded.
-        subscription = await client.subscribe(subject, cb=take, pending_msgs_limit=0, pending_bytes_limit=0)
-    return subscription.unsubscribe
+        await client.subscribe(subject, cb=take, pending_msgs_limit=0, pending_bytes_limit=0)
 
 
 def _frame_of(message: Msg) -> Frame:

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 # Only on commits that come from another log: when that one recorded them, in microseconds since the epoch.
 RECORDED_AT: Final = "Recorded-At"
+# The sequence of the last message that the stream's subject had when a commit was stored; 0 for none.
+GUARD: Final = "Nats-Expected-Last-Subject-Sequence"
+_GUARD: Final = GUARD.encode()
 _RECORDED_AT: Final = RECORDED_AT.encode()
 _KNOWN_SUBJECTS: Final = 65_536
 
@@ -48,6 +51,14 @@ class Commits:
         header = frame.header
         subject = header_value(header, b"Nats-Subject")
         return self.of_message(subject, sequence_of(header), _stored_at(header), header, frame.payload)
+
+    @staticmethod
+    def follows(frame: Frame, sequence: int) -> bool:
+        """Say whether a message that came by a direct get is the next of its stream after a sequence, 0 for none.
+
+        A message that no event store has written tells nothing, and so does not.
+        """
+        return header_value(frame.header, _GUARD) == b"%d" % sequence
 
     def of_leader_get(self, message: dict[str, Any]) -> RawCommit:
         """Return the commit of what the leader answers, JSON of base64."""

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Final, Self
 import nats.errors
 
 from eventstore._nats_batches import Frame, header_value, receive_in_batches, status_of
-from eventstore._nats_stream import translated
-from eventstore._nats_wire import Refused, Wire
+from eventstore._nats_errors import CONTROL, NoAnswer, Refused, translated
 from eventstore._values import Position, Progress, RawCommit
 
 if TYPE_CHECKING:
@@ -20,10 +19,10 @@ if TYPE_CHECKING:
     from nats.aio.client import Client
 
     from eventstore._nats_commits import Commits
+    from eventstore._nats_wire import Wire
 
 _CREATE_SECONDS: Final = 5.0
 _HEARTBEAT_SECONDS: Final = 0.5
-_CONTROL: Final = 100
 _ACK_WORDS: Final = 9
 
 
@@ -62,7 +61,7 @@ class Delivery:
         try:
             inbox = client.new_inbox()
             await receive_in_batches(client, inbox, self._frames.put)
-            await client.flush()
+            await client.flush(int(_CREATE_SECONDS))
             config = {
                 "deliver_subject": inbox,
                 "deliver_policy": "by_start_sequence",
@@ -79,19 +78,23 @@ class Delivery:
             # Once: two consumers would send everything twice.
             made = await self._wire.api(f"CONSUMER.CREATE.{self._stream}", body, seconds=_CREATE_SECONDS)
             self._nothing_there = not made["num_pending"]
-        except Refused as error:
-            await client.close()
-            raise translated(error) from None
-        except BaseException:
-            await client.close()
+        except BaseException as error:
+            await self.close()
+            if isinstance(error, Refused):
+                raise translated(error) from None
+            if isinstance(error, nats.errors.Error | OSError):
+                raise NoAnswer(f"the connection to the server is down ({type(error).__name__})") from None
             raise
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """End the connection; the server removes the consumer when nobody listens any more."""
         if self._client is not None:
-            # The consumer is ephemeral: the server removes it when nobody listens any more.
             with suppress(Exception):
                 await self._client.close()
 
@@ -124,7 +127,7 @@ class Delivery:
                 commits.append(self._taken(frame))
                 # How many more the server has.
                 caught_up = frame.reply.endswith(b".0")
-            elif status_of(frame.header) == _CONTROL:
+            elif status_of(frame.header) == CONTROL:
                 wanted, idle = self._control(frame)
                 replies += wanted
                 caught_up = caught_up or idle

@@ -12,8 +12,9 @@ import msgspec
 import nats.errors
 from nats.aio.client import Client
 
-from eventstore._errors import EventStoreError, StoreClosed, StoreUnavailable
+from eventstore._errors import StoreClosed, StoreUnavailable
 from eventstore._nats_batches import Frame, receive_in_batches, status_of
+from eventstore._nats_errors import NO_RESPONDERS, NoAnswer, Refused
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -22,35 +23,25 @@ T = TypeVar("T")
 
 _log = logging.getLogger("eventstore")
 
-NO_RESPONDERS: Final = 503
-# Of a JetStream error: no leader at this moment, servers that shut down.
-UNAVAILABLE: Final = 503
-NOT_ENABLED: Final = frozenset({10039, 10076})
-
 _FIRST_SECONDS: Final = 0.5
 _PAUSE_SECONDS: Final = 0.05
-# A server that has gone without a word is missed after two of these.
-_PING_SECONDS: Final = 5
+_DENIED: Final = "permissions violation"
+# A server that has gone without a word is missed after two or three of these.
+_PING_SECONDS: Final = 2
 
 
-class NoAnswer(StoreUnavailable):
-    """Nobody answered a request in time, or nobody was there to. What it asked for may have happened."""
-
-
-class Refused(EventStoreError):
-    """JetStream answered a request with an error."""
-
-    def __init__(self, verb: str, code: int, err_code: int) -> None:
-        super().__init__(f"JetStream answered {verb} with error {err_code} (status {code})")
-        self.code = code
-        self.err_code = err_code
-
-
-async def connect(servers: list[str], options: Mapping[str, Any], *, seconds: float) -> Client:
+async def connect(
+    servers: list[str],
+    options: Mapping[str, Any],
+    *,
+    seconds: float,
+    told: Callable[[str], None] | None = None,
+) -> Client:
     """Return a connected client, which ends when its connection does.
 
     nats-py's own reconnecting is not used: it ends for good when a server does not let it in, and does not close the
-    connections that it gives up.
+    connections that it gives up. ``told`` is called with what the server says that this user may not do, which nats-py
+    knows as a text alone.
 
     Raises:
         StoreUnavailable: no server can be reached in time, or one does not let us in.
@@ -63,7 +54,7 @@ async def connect(servers: list[str], options: Mapping[str, Any], *, seconds: fl
         refusals: list[Exception] = []
         try:
             async with asyncio.timeout_at(end):
-                await _connect_once(client, servers, options, refusals)
+                await _connect_once(client, servers, options, refusals, told)
         except BaseException as error:
             with suppress(Exception):
                 await client.close()
@@ -83,23 +74,31 @@ async def connect(servers: list[str], options: Mapping[str, Any], *, seconds: fl
 
 
 async def _connect_once(
-    client: Client, servers: list[str], options: Mapping[str, Any], refusals: list[Exception]
+    client: Client,
+    servers: list[str],
+    options: Mapping[str, Any],
+    refusals: list[Exception],
+    told: Callable[[str], None] | None,
 ) -> None:
     """Connect to the first server that takes connections, and note why others do not."""
 
     async def note(error: Exception) -> None:
         if not client.is_connected:
             refusals.append(error)
+        elif told is not None and _DENIED in str(error).lower():
+            told(str(error).removeprefix("nats: "))
         _log.debug("nats: %s", type(error).__name__)
 
     given = {
         "max_reconnect_attempts": -1,
         "reconnect_time_wait": 0.2,
         "ping_interval": _PING_SECONDS,
-        "error_cb": note,
+        "max_outstanding_pings": 1,
         **options,
+        "error_cb": note,
+        "allow_reconnect": False,
     }
-    await client.connect(servers, allow_reconnect=False, **given)
+    await client.connect(servers, **given)
 
 
 def _answered(frame: Frame) -> Frame:
@@ -152,8 +151,11 @@ class Wire:
         inbox = client.new_inbox()
         try:
             await receive_in_batches(client, f"{inbox}.*", self._dispatch)
-        except BaseException:
-            await client.close()
+        except BaseException as error:
+            with suppress(nats.errors.Error, OSError):
+                await client.close()
+            if isinstance(error, nats.errors.Error | OSError):
+                raise NoAnswer(f"the connection to the server is down ({type(error).__name__})") from None
             raise
         self.client, self._inbox = client, inbox
 
@@ -177,9 +179,14 @@ class Wire:
 
     async def _reopen(self) -> None:
         # Who asked has been told that there is no answer, and who asks next tries again.
-        with suppress(StoreUnavailable):
+        try:
             await self.open()
-        self._reopening = None
+        except StoreUnavailable as error:
+            _log.info("%s", error)
+        except Exception:  # noqa: BLE001 (a file of credentials that is half written, for one)
+            _log.exception("cannot connect")
+        finally:
+            self._reopening = None
 
     async def _dispatch(self, frames: list[Frame]) -> None:
         for frame in frames:
@@ -223,7 +230,7 @@ class Wire:
         *,
         seconds: float,
         headers: dict[str, str] | None = None,
-        sent: Callable[[], None] = lambda: None,
+        sent: Callable[[], None] | None = None,
     ) -> Frame:
         """Return the one answer to a request; ``sent`` is called when it is on its way.
 
@@ -242,7 +249,8 @@ class Wire:
                 answer.set_exception(NoAnswer(f"no answer within {seconds:g} s"))
 
         key = await self.send(subject, payload, take, headers)
-        sent()
+        if sent is not None:
+            sent()
         # A bare timer: asyncio.timeout costs a tenth of an append.
         timer = loop.call_later(seconds, expire)
         try:
@@ -302,7 +310,8 @@ class Wire:
         frame = await self.request(f"$JS.API.{verb}", payload, seconds=seconds)
         answer: dict[str, Any] = msgspec.json.decode(frame.payload)
         if error := answer.get("error"):
-            if error.get("code") == UNAVAILABLE and error.get("err_code") not in NOT_ENABLED:
-                raise NoAnswer(f"JetStream cannot answer {verb} now: error {error.get('err_code')}")
-            raise Refused(verb, error.get("code", 0), error.get("err_code", 0))
+            refused = Refused(verb, error.get("code", 0), error.get("err_code", 0))
+            if refused.passes:
+                raise NoAnswer(f"JetStream cannot answer {verb} now: error {refused.err_code}")
+            raise refused
         return answer

@@ -1,40 +1,46 @@
 """A log in NATS JetStream: one JetStream stream, one literal subject a stream, one message a commit.
 
-The guard is the only header: the sequence of the subject's last message. What an append believes is a version, so the
-backend keeps a bounded map from streams to (version, sequence), a hint that saves the look-up. After an answer that
-leaves the fate of a message open, the commit after the expected version is read and its id compared: nothing is stored
-twice, and nothing acknowledged is lost.
+The leader alone says where a stream ends. Direct gets, which any replica answers, and any mirror that somebody has made
+of the JetStream stream, bring the messages up to there; each names the one before it, so that what they leave out is
+noticed and asked of the leader.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections import OrderedDict
 from contextlib import aclosing, suppress
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import msgspec
 
 from eventstore._envelope import parse
 from eventstore._errors import (
-    Conflict,
     CorruptCommit,
     NotAStore,
     StoreClosed,
-    StoreFull,
     StoreNotFound,
     StoreUnavailable,
     UnknownPosition,
     WrongLog,
 )
-from eventstore._nats_batches import Frame, header_value, status_of
-from eventstore._nats_commits import RECORDED_AT, Commits, direct_recorded_at, sequence_of
+from eventstore._nats_appends import Appender, End
+from eventstore._nats_batches import Frame, status_of
+from eventstore._nats_commits import Commits, direct_recorded_at, sequence_of
 from eventstore._nats_delivery import Delivery, Lost
+from eventstore._nats_durability import Durability
+from eventstore._nats_errors import (
+    END_OF_BATCH,
+    MESSAGE_NOT_FOUND,
+    NOT_FOUND,
+    NoAnswer,
+    Refused,
+    translated,
+)
 from eventstore._nats_names import stream_of, subject_of
-from eventstore._nats_stream import Durability, LogStream, log_id_of, translated
+from eventstore._nats_stream import LogStream, log_id_of
 from eventstore._nats_url import arguments_of
-from eventstore._nats_wire import UNAVAILABLE, NoAnswer, Refused, Wire, connect, persistently
+from eventstore._nats_wire import Wire, connect, persistently
 from eventstore._values import (
     BEGINNING,
     Appended,
@@ -58,36 +64,17 @@ if TYPE_CHECKING:
 
 OLDEST_SERVER: Final = (2, 12, 4)
 
-# Error codes of JetStream's interface.
-_WRONG_LAST_SEQUENCE: Final = 10071
-_IN_FLIGHT: Final = frozenset({10164, 10163, 10158})  # another write of the subject is under way; ask again
-_LIMIT_REACHED: Final = frozenset({10077, 10047, 10023})  # messages, bytes or storage
-_MESSAGE_NOT_FOUND: Final = 10037
-# Of a direct get.
-_END_OF_BATCH: Final = 204
-_NOT_FOUND: Final = 404
-
-_GUARD: Final = "Nats-Expected-Last-Subject-Sequence"
-
 _START_SECONDS: Final = 10.0
 _API_SECONDS: Final = 5.0
 # A server that looks for a stream's next commit may be silent while it looks through all the log: 0.5 s for a million.
 _SEARCH_SECONDS: Final = 2.0
-_PUBLISH_SECONDS: Final = 2.0
 _APPEND_SECONDS: Final = 10.0
 _BATCH: Final = 500
 _BATCH_BYTES: Final = 8 * 1024 * 1024
 _LISTED: Final = 100
-_KNOWN_STREAMS: Final = 65_536
 # By so much the clocks of the servers that may become leader are allowed to differ.
 _SKEW_MICROS: Final = 1_000_000
 _MIN_PAYLOAD: Final = 1024 * 1024
-
-
-class _Known(NamedTuple):
-    version: int
-    #: Of the stream's last message.
-    sequence: int
 
 
 class JetStreamBackend:
@@ -132,16 +119,14 @@ class JetStreamBackend:
         self._commits = Commits(prefix)
         self._strict = strict
         self._options = dict(options or {})
-        self._append_seconds = append_seconds
         self._start_seconds = start_seconds
         self._open: Wire | None = None
+        self._told = ""
         self._log_id = ""
-        self._copies = 1
-        self._known: OrderedDict[StreamId, _Known] = OrderedDict()
-        # The last append of each stream that is under way, and the last one of all that is not sent yet.
-        self._under_way: dict[StreamId, asyncio.Future[None]] = {}
-        self._last_turn: asyncio.Future[None] | None = None
-        self._appends: set[asyncio.Future[None]] = set()
+        # The highest sequence that is known to be stored: a new leader may need a moment until it knows it too.
+        self._seen = 0
+        self._appender = Appender(self, prefix, append_seconds)
+        self._deliveries: set[Delivery] = set()
 
     # ---------------------------------------------------------------------------------------------- open and close
 
@@ -151,10 +136,9 @@ class JetStreamBackend:
         try:
             self._check_server(wire.client)
             info = await self._stream.find_or_make(wire, create=self._create, seconds=self._start_seconds)
-            self._copies = info["config"]["num_replicas"]
             self._log_id = log_id_of(info)
             if self._strict:
-                await self._durability.check_strict(self._copies)
+                await self._durability.check_strict(info, _server_id(wire.client))
         except Refused as error:
             await wire.close()
             raise translated(error) from None
@@ -165,7 +149,15 @@ class JetStreamBackend:
         return self
 
     async def _connect(self) -> Client:
-        return await connect(self._servers, self._options, seconds=self._start_seconds)
+        return await connect(self._servers, self._options, seconds=self._start_seconds, told=self._be_told)
+
+    def _be_told(self, text: str) -> None:
+        self._told = text
+
+    @property
+    def told(self) -> str:
+        """What the server has said that this user may not do, as the end of a message."""
+        return f"; the server says: {self._told}" if self._told else ""
 
     def _check_server(self, client: Client) -> None:
         if _server_version(client) < OLDEST_SERVER:
@@ -177,13 +169,22 @@ class JetStreamBackend:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        wire, self._open = self._now_open, None
-        while self._appends:
-            await asyncio.wait(list(self._appends))
-        await wire.close()
+        wire = self.wire
+        try:
+            await self._appender.close()
+        finally:
+            self._open = None
+            for delivery in list(self._deliveries):
+                await delivery.close()
+            await wire.close()
 
     @property
-    def _now_open(self) -> Wire:
+    def wire(self) -> Wire:
+        """The connection for requests.
+
+        Raises:
+            StoreClosed: it is not open.
+        """
         if self._open is None:
             raise StoreClosed("the store is not open: use it inside its async with block")
         return self._open
@@ -192,159 +193,67 @@ class JetStreamBackend:
     def log_id(self) -> str:
         return self._log_id
 
-    async def _api(self, verb: str, body: object = None) -> dict[str, Any]:
+    async def _state(self) -> dict[str, Any]:
+        """Return the state of the JetStream stream.
+
+        Raises:
+            WrongLog: it is another log's by now.
+        """
+        return dict((await self._info())["state"])
+
+    async def _info(self, body: object = None) -> dict[str, Any]:
         try:
-            return await self._now_open.ask(verb, body, seconds=_API_SECONDS)
+            info = await self.wire.ask(f"STREAM.INFO.{self._name}", body, seconds=_API_SECONDS)
         except Refused as error:
             raise translated(error) from None
+        if (found := log_id_of(info)) != self._log_id:
+            raise WrongLog(self._log_id, found)
+        return info
 
     # ------------------------------------------------------------------------------------------------------ append
 
     async def append(self, commit: NewCommit) -> Appended:
-        wire = self._now_open
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[None] = loop.create_future()
-        self._appends.add(done)
-        turn, before = loop.create_future(), self._last_turn
-        self._last_turn = turn
-        earlier = self._under_way.get(commit.stream)
-        self._under_way[commit.stream] = done
-        try:
-            if earlier is not None:
-                # It gives up in time, and so does the one that is to be sent before this.
-                await asyncio.wait([earlier])
-            return await self._append(wire, commit, before, turn)
-        except Refused as error:
-            raise translated(error) from None
-        finally:
-            _settle(turn)
-            _settle(done)
-            self._appends.discard(done)
-            if self._under_way.get(commit.stream) is done:
-                del self._under_way[commit.stream]
-
-    async def _append(
-        self, wire: Wire, commit: NewCommit, before: asyncio.Future[None] | None, turn: asyncio.Future[None]
-    ) -> Appended:
-        subject = subject_of(self._prefix, commit.stream)
-        headers = {} if commit.recorded_at is None else {RECORDED_AT: str(commit.recorded_at)}
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._append_seconds
-        attempt = -1
-        while loop.time() < deadline:
-            attempt += 1
-            if attempt:
-                # The guard makes it safe to send the same bytes again: they are stored once.
-                await asyncio.sleep(random.uniform(0.002, min(0.01 * 2**attempt, 0.5)))  # noqa: S311 (jitter)
-            try:
-                guard: int | Appended | None = None if attempt else self._believed(commit)
-                if guard is None:
-                    guard = await asyncio.wait_for(self._looked_up(commit), deadline - loop.time())
-                if isinstance(guard, Appended):
-                    return guard
-                if before is not None and not before.done():
-                    await asyncio.wait([before])
-                answer = await wire.request(
-                    subject,
-                    commit.envelope,
-                    seconds=min(_PUBLISH_SECONDS, self._append_seconds),
-                    headers={_GUARD: str(guard), **headers},
-                    sent=lambda: _settle(turn),
-                )
-            except (NoAnswer, TimeoutError):
-                continue
-            ack = msgspec.json.decode(answer.payload, type=_Ack)
-            if ack.error is None:
-                version = Version(commit.expected + commit.count)
-                self._remember(commit.stream, version, ack.seq)
-                return Appended(self._log_id, version, Position(ack.seq))
-            if ack.error.err_code in _LIMIT_REACHED:
-                raise StoreFull(f"the JetStream stream {self._name} takes no more")
-            known_code = ack.error.err_code == _WRONG_LAST_SEQUENCE or ack.error.err_code in _IN_FLIGHT
-            if not known_code and ack.error.code != UNAVAILABLE:
-                raise Refused("an append", ack.error.code, ack.error.err_code)
-        raise StoreUnavailable(f"an append was not answered within {self._append_seconds:g} s")
-
-    def _believed(self, commit: NewCommit) -> int | None:
-        """Return the sequence that the subject's last message has as far as is known here."""
-        known = self._known.get(commit.stream)
-        if known is None:
-            return None if commit.expected else 0
-        return known.sequence if known.version == commit.expected else None
-
-    async def _looked_up(self, commit: NewCommit) -> int | Appended:
-        """Return the sequence that the subject's last message must have, or what a commit stored before was answered.
-
-        Raises:
-            Conflict: the stream is at another version.
-        """
-        known = self._known.get(commit.stream)
-        tail = await self._leader_tail(commit.stream)
-        if tail.version == commit.expected:
-            return tail.sequence
-        if tail.version > commit.expected:
-            after = known.sequence if known is not None and known.version == commit.expected else 0
-            stored = await self._commit_after(commit, after, tail.sequence)
-            if stored is not None:
-                return stored
-        raise Conflict(commit.stream, commit.expected, Version(tail.version))
-
-    async def _commit_after(self, commit: NewCommit, sequence: int, last: int) -> Appended | None:
-        """Return where a commit stands when it is the one stored after its expected version."""
-        async with aclosing(self._read(commit.stream, sequence + 1, last)) as chunks:
-            async for chunk in chunks:
-                for raw in chunk:
-                    envelope = parse(raw)
-                    if envelope.first_version > commit.expected + 1:
-                        return None
-                    if envelope.first_version == commit.expected + 1:
-                        version = Version(commit.expected + len(envelope.events))
-                        same = envelope.commit_id == commit.commit_id
-                        return Appended(self._log_id, version, raw.position) if same else None
-        return None
-
-    def _remember(self, stream: StreamId, version: int, sequence: int) -> None:
-        known = self._known.get(stream)
-        if known is None or known.sequence < sequence:
-            self._known[stream] = _Known(version, sequence)
-        self._known.move_to_end(stream)
-        if len(self._known) > _KNOWN_STREAMS:
-            self._known.popitem(last=False)
+        self.wire  # noqa: B018 (raises when it is closed)
+        answer = await self._appender.append(commit)
+        self._seen = max(self._seen, answer.position)
+        return answer
 
     # -------------------------------------------------------------------------------------------------- one stream
 
     async def tail(self, stream: StreamId) -> Tail:
-        known = await self._leader_tail(stream)
-        return Tail(Version(known.version), Position(known.sequence))
+        end = await persistently(lambda _: self.end_of(stream), _API_SECONDS)
+        return Tail(Version(end.version), Position(end.sequence))
 
-    async def _leader_tail(self, stream: StreamId) -> _Known:
-        """Return where a stream ends, from a server that cannot be behind."""
-        subject = subject_of(self._prefix, stream)
-        if self._copies == 1:
-            address, wire = f"$JS.API.DIRECT.GET.{self._name}.{subject}", self._now_open
-            frame = await persistently(lambda wait: wire.request(address, seconds=wait), _API_SECONDS)
-            status = status_of(frame.header)
-            if status not in (0, _NOT_FOUND):
-                raise _refused_read(status)
-            raw = None if status else self._commits.of_direct_get(frame)
-        else:
-            raw = await self._leader_get({"last_by_subj": subject})
-        found = _Known(0, 0) if raw is None else _Known(_end(raw), raw.position)
-        known = self._known.get(stream)
-        if known is not None and known.sequence > found.sequence:
+    async def end_of(self, stream: StreamId) -> End:
+        """Return where a stream ends, as its leader says.
+
+        Raises:
+            NoAnswer: the leader has not caught up with what was acknowledged before.
+            CorruptCommit: it ends with something that is no commit.
+        """
+        raw = await self._last(stream)
+        if raw is None:
+            return End(0, 0)
+        end = End(_end(raw), raw.position)
+        self._appender.learn(stream, *end)
+        return end
+
+    async def _last(self, stream: StreamId) -> RawCommit | None:
+        """Return a stream's last message, as its leader says."""
+        raw = await self._leader_get({"last_by_subj": subject_of(self._prefix, stream)})
+        known = self._appender.known(stream)
+        if known is not None and (raw is None or raw.position < known.sequence):
             # The newest commit was removed, or a new leader has not caught up with what the old one acknowledged.
-            if await self.head() < known.sequence:
+            if (await self._state())["last_seq"] < known.sequence:
                 raise NoAnswer("the server has not caught up with what was acknowledged")
-            self._known.pop(stream, None)
-        if found.sequence:
-            self._remember(stream, *found)
-        return found
+            self._appender.forget(stream)
+        return raw
 
     async def _leader_get(self, body: dict[str, Any]) -> RawCommit | None:
         try:
-            answer = await self._now_open.ask(f"STREAM.MSG.GET.{self._name}", body, seconds=_API_SECONDS)
+            answer = await self.wire.ask(f"STREAM.MSG.GET.{self._name}", body, seconds=_API_SECONDS)
         except Refused as error:
-            if error.err_code == _MESSAGE_NOT_FOUND:
+            if error.err_code == MESSAGE_NOT_FOUND:
                 return None
             raise translated(error) from None
         return self._commits.of_leader_get(answer["message"])
@@ -352,47 +261,51 @@ class JetStreamBackend:
     async def read(
         self, stream: StreamId, *, after: Version, position: Position = BEGINNING
     ) -> AsyncGenerator[Sequence[RawCommit], None]:
-        self._now_open  # noqa: B018 (raises when it is closed)
-        # A replica that answers may be behind what the leader has acknowledged.
-        last = (await self._leader_tail(stream)).sequence if self._copies > 1 else 0
-        end: RawCommit | None = None
-        async for chunk in self._read(stream, position + 1, last):
+        self.wire  # noqa: B018 (raises when it is closed)
+        last = await persistently(lambda _: self._last(stream), _API_SECONDS)
+        if last is None:
+            return
+        with suppress(CorruptCommit):
+            # What stands there is told when it is reached.
+            self._appender.learn(stream, _end(last), last.position)
+        async for chunk in self.messages(stream, position, last.position):
             wanted = chunk if position or not after else [raw for raw in chunk if _end(raw) > after]
             if wanted:
                 yield wanted
-            end = chunk[-1]
-        if end is not None:
-            with suppress(CorruptCommit):
-                self._remember(stream, _end(end), end.position)
 
-    async def _read(self, stream: StreamId, sequence: int, last: int = 0) -> AsyncGenerator[list[RawCommit], None]:
-        """Yield a stream's commits from a sequence on, at least to the last one that is known to be there."""
+    async def messages(self, stream: StreamId, after: int, last: int) -> AsyncGenerator[list[RawCommit], None]:
+        """Yield a stream's commits after a sequence that is one of its own, or 0, up to one that the leader has."""
         subject = subject_of(self._prefix, stream)
-        more = True
-        while more:
-            body = {"seq": sequence, "batch": _BATCH, "max_bytes": _BATCH_BYTES, "next_by_subj": subject}
-            frames, more = await self._direct_get(body)
-            if frames:
-                chunk = [self._commits.of_direct_get(frame) for frame in frames]
+        while after < last:
+            where = {"seq": after + 1, "next_by_subj": subject}
+            frames = await self._direct_get({**where, "batch": _BATCH, "max_bytes": _BATCH_BYTES})
+            chunk: list[RawCommit] = []
+            for frame in frames:
+                if not self._commits.follows(frame, after):
+                    break
+                chunk.append(self._commits.of_direct_get(frame))
+                after = chunk[-1].position
+            if not frames or len(chunk) < len(frames):
+                # Something was left out, or what stood there is gone: the leader knows.
+                raw = await self._leader_get({**where, "seq": after + 1})
+                if raw is None:
+                    last = 0
+                else:
+                    chunk.append(raw)
+                    after = raw.position
+            if chunk:
                 yield chunk
-                sequence = chunk[-1].position + 1
-        while sequence <= last:
-            raw = await self._leader_get({"seq": sequence, "next_by_subj": subject})
-            if raw is None:
-                return
-            yield [raw]
-            sequence = raw.position + 1
 
-    async def _direct_get(self, body: dict[str, Any]) -> tuple[list[Frame], bool]:
-        """Return messages as any replica has them, and whether it has more."""
-        address, payload, wire = f"$JS.API.DIRECT.GET.{self._name}", msgspec.json.encode(body), self._now_open
+    async def _direct_get(self, body: dict[str, Any]) -> list[Frame]:
+        """Return messages as any replica has them."""
+        address, payload, wire = f"$JS.API.DIRECT.GET.{self._name}", msgspec.json.encode(body), self.wire
         frames, end = await persistently(
             lambda wait: wire.gather(address, payload, seconds=wait), _API_SECONDS, first=_SEARCH_SECONDS
         )
         status = status_of(end.header)
-        if status not in (_END_OF_BATCH, _NOT_FOUND):
-            raise _refused_read(status)
-        return frames, status == _END_OF_BATCH and header_value(end.header, b"Nats-Num-Pending") != b"0"
+        if status not in (END_OF_BATCH, NOT_FOUND):
+            raise StoreUnavailable(f"JetStream answered a read with status {status}")
+        return frames
 
     # ----------------------------------------------------------------------------------------------------- the log
 
@@ -416,6 +329,7 @@ class JetStreamBackend:
                 yield item
 
     async def _reached(self, after: Position) -> Position:
+        """Return the head, which a position must not be after."""
         head = await self.head()
         if after > head:
             raise UnknownPosition(after, head)
@@ -426,16 +340,21 @@ class JetStreamBackend:
         loop = asyncio.get_running_loop()
         position, attempt, lost_at = after, 0, 0.0
         while True:
-            wire = self._now_open
+            wire = self.wire
             try:
                 if attempt:
                     await self._check_same(position)
                 delivery = Delivery(self._connect, wire, self._name, self._commits, after=position)
-                async with delivery, aclosing(delivery.items()) as items:
-                    async for item in items:
-                        position = item.position if isinstance(item, Progress) else item[-1].position
-                        attempt = 0
-                        yield item
+                self._deliveries.add(delivery)
+                try:
+                    async with delivery, aclosing(delivery.items()) as items:
+                        async for item in items:
+                            position = item.position if isinstance(item, Progress) else item[-1].position
+                            self._seen = max(self._seen, position)
+                            attempt = 0
+                            yield item
+                finally:
+                    self._deliveries.discard(delivery)
             except StoreClosed:
                 raise
             except (Lost, StoreUnavailable, UnknownPosition) as error:
@@ -449,16 +368,19 @@ class JetStreamBackend:
 
     async def _check_same(self, position: Position) -> None:
         """Refuse to go on where another log, or an older copy of this one, has come in its place."""
-        info = await self._api(f"STREAM.INFO.{self._name}")
-        found = log_id_of(info)
-        if found != self._log_id:
-            raise WrongLog(self._log_id, found)
-        if position > info["state"]["last_seq"]:
-            raise UnknownPosition(position, info["state"]["last_seq"])
+        last = (await self._state())["last_seq"]
+        if position > last:
+            raise UnknownPosition(position, last)
 
     async def head(self) -> Position:
-        info = await self._api(f"STREAM.INFO.{self._name}")
-        return Position(info["state"]["last_seq"])
+        return await persistently(lambda _: self._head(), _API_SECONDS)
+
+    async def _head(self) -> Position:
+        last = (await self._state())["last_seq"]
+        if last < self._seen:
+            raise NoAnswer("the server has not caught up with what was acknowledged")
+        self._seen = last
+        return Position(last)
 
     async def position_at(self, recorded_at: int) -> Moment:
         # Times may fall by the skew between leaders, so that only what is older by more is found by bisection; from
@@ -474,12 +396,12 @@ class JetStreamBackend:
         return Moment(position, final=False)
 
     async def _last_recorded_until(self, recorded_at: int) -> Position:
-        state = (await self._api(f"STREAM.INFO.{self._name}"))["state"]
+        state = await self._state()
         low, high = max(state["first_seq"] - 1, 0), state["last_seq"]
         while low < high:
             middle = (low + high + 1) // 2
             body = {"seq": middle, "batch": 1, "next_by_subj": f"{self._prefix}.*.*"}
-            frames, _ = await self._direct_get(body)
+            frames = await self._direct_get(body)
             if frames and direct_recorded_at(frames[0]) <= recorded_at:
                 low = sequence_of(frames[0].header)
             else:
@@ -492,7 +414,7 @@ class JetStreamBackend:
         while offset < total:
             # The filter's tokens are ours, never a caller's text: a category is a checked token.
             body = {"subjects_filter": f"{self._prefix}.{category or '*'}.*", "offset": offset}
-            info = await self._api(f"STREAM.INFO.{self._name}", body)
+            info = await self._info(body)
             page = info["state"].get("subjects") or {}
             total = info.get("total", 0)
             offset += len(page) or total
@@ -500,60 +422,52 @@ class JetStreamBackend:
         found.sort()
         corrupt: CorruptCommit | None = None
         for start in range(0, len(found), _LISTED):
+            page = found[start : start + _LISTED]
+            answers = await asyncio.gather(*map(self._info_of, page), return_exceptions=True)
             listed = []
-            for stream in found[start : start + _LISTED]:
-                try:
-                    listed.append(await self._info(stream))
-                except CorruptCommit as error:
-                    corrupt = corrupt or error
+            for answer in answers:
+                if isinstance(answer, CorruptCommit):
+                    corrupt = corrupt or answer
+                elif isinstance(answer, BaseException):
+                    raise answer
+                elif answer.version:  # else it was removed meanwhile
+                    listed.append(answer)
             yield listed
         if corrupt is not None:
             # Told last, so that one stream's garbage hides no other stream.
             raise corrupt
 
-    async def _info(self, stream: StreamId) -> StreamInfo:
+    async def _info_of(self, stream: StreamId) -> StreamInfo:
         raw = await self._leader_get({"last_by_subj": subject_of(self._prefix, stream)})
         if raw is None:
             return StreamInfo(stream, Version(0), Position(0), 0)
-        envelope = parse(raw)
-        version = Version(envelope.first_version + len(envelope.events) - 1)
-        return StreamInfo(stream, version, raw.position, raw.recorded_at)
+        return StreamInfo(stream, Version(_end(raw)), raw.position, raw.recorded_at)
 
     # -------------------------------------------------------------------------------------------------- durability
 
     async def describe(self) -> Mapping[str, str | int]:
-        info = await self._api(f"STREAM.INFO.{self._name}")
+        info = await self._info()
         cluster = info.get("cluster") or {}
         return {
             "backend": "jetstream",
-            "server": f"nats-server {'.'.join(map(str, _server_version(self._now_open.client)))}",
+            "server": f"nats-server {'.'.join(map(str, _server_version(self.wire.client)))}",
             "stream": self._name,
             "subjects": ", ".join(info["config"]["subjects"]),
             "replicas": info["config"]["num_replicas"],
             "leader": cluster.get("leader", ""),
             "bytes": info["state"]["bytes"],
-            "durability": await self._durability.words(self._copies),
+            "durability": await self._durability.words(info, _server_id(self.wire.client)),
         }
 
 
-class _AckError(msgspec.Struct):
-    code: int = 0
-    err_code: int = 0
-
-
-class _Ack(msgspec.Struct):
-    seq: int = 0
-    error: _AckError | None = None
+def _server_id(client: Client) -> str:
+    # nats-py keeps what the server has said of itself, and offers parts of it.
+    return str(client._server_info.get("server_id", ""))  # noqa: SLF001 (as the parser: pinned by a test)
 
 
 def _server_version(client: Client) -> tuple[int, int, int]:
     version = client.connected_server_version
     return version.major, version.minor, version.patch
-
-
-def _settle(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)
 
 
 def _end(raw: RawCommit) -> int:
