@@ -2,7 +2,8 @@
 
 The blocks of one page share their names and an empty working directory, so a page may build on itself:
 
-- `python` is run, and may `await` and `async with` at its top, as a reader's notebook does.
+- `python` is run, and may `await` and `async with` at its top, as a reader's notebook does. A block that begins with
+  `# shop.py` is also written to the file of that name, for the commands that follow.
 - `console` is run where a line starts with `$` and one of our commands; it must succeed, and what the page prints below
   must come out, `...` standing for anything.
 - `text`, and any other language, is only read.
@@ -38,9 +39,13 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 COMMAND = re.compile(r"^\$ ((?:eventstore|context|projections) .*)$\n?((?:(?!\$ ).*\n?)*)", re.MULTILINE)
 
+FILE = re.compile(r"# (\w+\.py)\n")
+
 
 def run_python(example: Example) -> None:
     """Run a block whose top level may await."""
+    if name := FILE.match(example.parsed):
+        Path(name[1]).write_text(example.parsed, encoding="utf-8")
     source = pad(example.parsed, example.line + example.parsed.line_offset)
     code = compile(source, example.path, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
     result = eval(code, example.namespace)  # noqa: S307 - our own pages

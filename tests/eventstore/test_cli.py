@@ -498,8 +498,9 @@ def process(*arguments: str | Path, env: dict[str, str] | None = None) -> subpro
     return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
-def test_follow_until_ctrl_c(path: Path, tmp_path: Path) -> None:
-    """A follower shows at once what another process appends, and ends quietly on Ctrl-C."""
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_follow_until_a_signal(path: Path, tmp_path: Path, number: signal.Signals, code: int) -> None:
+    """A follower shows at once what another process appends, and ends quietly on Ctrl-C and SIGTERM."""
     copy = tmp_path / "log.db"
     copy.write_bytes(path.read_bytes())
 
@@ -513,9 +514,9 @@ def test_follow_until_ctrl_c(path: Path, tmp_path: Path) -> None:
         assert [json.loads(follower.stdout.readline())["position"] for _ in range(5)] == [1, 1, 2, 3, 4]
         asyncio.run(append())
         assert json.loads(follower.stdout.readline())["fields"][0]["text"] == "new"
-        follower.send_signal(signal.SIGINT)
+        follower.send_signal(number)
         out, err = follower.communicate()
-        assert (out, err, follower.returncode) == (b"", b"", 130)
+        assert (out, err, follower.returncode) == (b"", b"", code)
 
 
 @pytest.mark.parametrize("arguments", [["--json"], []])

@@ -79,7 +79,7 @@ class Scene(NamedTuple):
             while True:
                 with suppress(UnknownProjection):
                     found = await status(self.projection, self.store, self.model)
-                    if found.record.failure is not None:
+                    if found.record.failure is not None and self.monitor.health("sums").state == "failed":
                         return found.record.failure
                 await asyncio.sleep(0.005)
 

@@ -404,8 +404,10 @@ class Runner(Generic[Tx]):
         return changes
 
     async def _stop(self, place: Place) -> None:
+        await self._look_ahead()
         while not await self._write(replace(self.record, failure=place, verdict="", verdict_reason="")):
             pass
+        self._note("failed")
 
     async def _named(self, commit: Commit, error: Exception) -> Place:
         """Find which event of a commit cannot be applied: the last one of the shortest part that cannot."""
