@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import uuid
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -31,8 +32,10 @@ from projections import (
 )
 from projections.memory import MemoryModel
 from projections.sqlite import SqliteModel
+from projections.valkey import ValkeyModel
+from valkey.asyncio import Valkey
 
-from tests.projections.views import CODEC, IN_MEMORY, IN_SQLITE, UNLUCKY, numbers
+from tests.projections.views import CODEC, IN_MEMORY, IN_SQLITE, UNLUCKY, in_valkey, numbers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -82,11 +85,13 @@ class Scene(NamedTuple):
         """Return what each stream adds up to in the view, and how many commits that were."""
         found = {}
         async for key, value in self.model.entries(self.projection.owns, str):
-            row = json.loads(value)
-            if isinstance(row, dict):
-                found[row["id"]] = (row["total"], row["commits"])
-            else:
-                found[key.removeprefix("sum:")] = tuple(row)
+            match json.loads(value):
+                case {"id": id, "total": total, "commits": commits}:
+                    found[id] = (total, commits)
+                case ["hash", {"total": total, "commits": commits}]:
+                    found[key.rpartition(":")[2]] = (int(total), int(commits))
+                case [total, commits]:
+                    found[key.removeprefix("sum:")] = (total, commits)
         return found
 
     async def equals_fold(self, *, but: tuple[int, ...] = ()) -> None:
@@ -100,11 +105,23 @@ class Scene(NamedTuple):
         assert await self.view() == expected
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@asynccontextmanager
+async def valkey_scene(store: EventStore, url: str) -> AsyncIterator[Scene]:
+    space = uuid.uuid4().hex
+    async with Valkey.from_url(url) as client:
+        yield Scene(in_valkey(space), store, ValkeyModel(client, prefix=f"record:{space}"), Monitor())
+        left = [key async for key in client.scan_iter(match=f"*{space}*")]
+        await client.unlink("", *left)
+
+
+@pytest.fixture(params=["memory", "sqlite", pytest.param("valkey", marks=pytest.mark.contract)])
 async def scene(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Scene]:
     async with open_store("memory://", CODEC) as store:
         if request.param == "memory":
             yield Scene(IN_MEMORY, store, MemoryModel(), Monitor())
+        elif request.param == "valkey":
+            async with valkey_scene(store, request.getfixturevalue("valkey")) as scene:
+                yield scene
         else:
             async with SqliteModel(tmp_path / "view.db") as model:
                 yield Scene(IN_SQLITE, store, model, Monitor())
@@ -283,6 +300,9 @@ async def test_rebuild_finds_a_difference(scene: Scene) -> None:
     if isinstance(scene.model, MemoryModel):
         changed = "sum:0"
         scene.model.view[changed] = (7, 7)
+    elif isinstance(scene.model, ValkeyModel):
+        changed = scene.projection.owns[0].replace("*", "0")
+        await scene.model._client.hset(changed, "total", 7)
     else:
         changed = '["sums", "0"]'
         await scene.model._do(lambda connection: connection.execute("UPDATE sums SET total = 7 WHERE id = '0'"))
