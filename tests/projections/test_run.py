@@ -36,8 +36,10 @@ from projections._keeper import Keeper
 from projections.memory import MemoryModel
 from projections.neo4j import Neo4jModel
 from projections.sqlite import SqliteModel
+from projections.valkey import ValkeyModel
+from valkey.asyncio import Valkey
 
-from tests.projections.views import CODEC, IN_MEMORY, IN_SQLITE, UNLUCKY, in_neo4j, numbers
+from tests.projections.views import CODEC, IN_MEMORY, IN_SQLITE, UNLUCKY, in_neo4j, in_valkey, numbers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -87,13 +89,15 @@ class Scene(NamedTuple):
         """Return what each stream adds up to in the view, and how many commits that were."""
         found = {}
         async for key, value in self.model.entries(self.projection.owns, str):
-            row = json.loads(value)
-            if isinstance(row, dict) and "properties" in row:
-                row = row["properties"]
-            if isinstance(row, dict) and "total" in row:
-                found[row["id"]] = (row["total"], row["commits"])
-            elif key.startswith("sum:"):
-                found[key.removeprefix("sum:")] = tuple(row)
+            match json.loads(value):
+                case {"properties": {"id": id, "total": total, "commits": commits}}:
+                    found[id] = (total, commits)
+                case {"id": id, "total": total, "commits": commits}:
+                    found[id] = (total, commits)
+                case ["hash", {"total": total, "commits": commits}]:
+                    found[key.rpartition(":")[2]] = (int(total), int(commits))
+                case [total, commits]:
+                    found[key.removeprefix("sum:")] = (total, commits)
         return found
 
     async def equals_fold(self, *, but: tuple[int, ...] = ()) -> None:
@@ -113,13 +117,26 @@ def _with(projection: Projection[Any], apply: Any, *, independent: bool = False)
     return Projection(projection.name, apply, owns=owns, setup=setup, categories=categories, independent=independent)
 
 
-@pytest.fixture(
-    params=["memory", "sqlite", *(pytest.param(name, marks=pytest.mark.contract) for name in ("neo4j_5", "neo4j_2026"))]
-)
+@asynccontextmanager
+async def valkey_scene(store: EventStore, url: str) -> AsyncIterator[Scene]:
+    space = uuid.uuid4().hex
+    async with Valkey.from_url(url) as client:
+        yield Scene(in_valkey(space), store, ValkeyModel(client, prefix=f"record:{space}"), Monitor())
+        left = [key async for key in client.scan_iter(match=f"*{space}*")]
+        await client.unlink("", *left)
+
+
+SERVERS = ("neo4j_5", "neo4j_2026", "valkey")
+
+
+@pytest.fixture(params=["memory", "sqlite", *(pytest.param(name, marks=pytest.mark.contract) for name in SERVERS)])
 async def scene(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Scene]:
     async with open_store("memory://", CODEC) as store:
         if request.param == "memory":
             yield Scene(IN_MEMORY, store, MemoryModel(), Monitor())
+        elif request.param == "valkey":
+            async with valkey_scene(store, request.getfixturevalue("valkey")) as scene:
+                yield scene
         elif request.param == "sqlite":
             async with SqliteModel(tmp_path / "view.db") as model:
                 yield Scene(IN_SQLITE, store, model, Monitor())
@@ -310,6 +327,9 @@ async def test_rebuild_finds_a_difference(scene: Scene) -> None:
         label = scene.projection.owns[0]
         changed = f'["{label}", {{"id": "0"}}]'
         await scene.model._server.rows(f"MATCH (n:{label} {{id: '0'}}) SET n.total = 7")
+    elif isinstance(scene.model, ValkeyModel):
+        changed = scene.projection.owns[0].replace("*", "0")
+        await scene.model._client.hset(changed, "total", 7)
     else:
         changed = '["sums", "0"]'
         await scene.model._do(lambda connection: connection.execute("UPDATE sums SET total = 7 WHERE id = '0'"))

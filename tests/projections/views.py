@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from neo4j import AsyncTransaction
     from projections import Batch, Name
     from projections.memory import Draft
+    from valkey.asyncio.client import Pipeline
 
 CODEC: Final = Codec(Int64Value)
 UNLUCKY: Final = 13
@@ -56,6 +57,22 @@ def to_sqlite(tx: sqlite3.Connection, batch: Batch) -> None:
             "ON CONFLICT DO UPDATE SET total = total + excluded.total, commits = commits + 1",
             (commit.stream.id, sum(values(commit))),
         )
+
+
+def in_valkey(space: str) -> Projection[Pipeline]:
+    """Return the projection to keys that start with a word of the caller's, since tests share a server."""
+
+    def to_valkey(tx: Pipeline, batch: Batch) -> None:
+        folded: dict[str, tuple[int, int]] = {}
+        for commit in batch:
+            total, commits = folded.get(commit.stream.id, (0, 0))
+            folded[commit.stream.id] = (total + sum(values(commit)), commits + 1)
+        for id, (total, commits) in folded.items():
+            key = batch.name(f"{space}:{id}")
+            tx.hincrby(key, "total", total)
+            tx.hincrby(key, "commits", commits)
+
+    return Projection("sums", to_valkey, owns=[f"{space}:*"], categories=["n"])
 
 
 IN_MEMORY: Final = Projection("sums", to_memory, owns=["sum:*"], categories=["n"])
