@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
-from eventstore import InvalidInput, StreamId
+from eventstore import InvalidInput, StreamId, WrongLog
 from msgspec.structs import replace
 
 from projections._errors import NothingToDecide, UnknownProjection
@@ -133,6 +133,8 @@ async def replay(projection: Projection[Tx], store: EventStore, model: Model[Tx]
             raise NothingToDecide(f"{projection.name} has no dead letter of position {position} that can be replayed")
         last = record.position if projection.independent else position
         commits = await _waiting(projection, store, found[0].place.stream, position, last)
+        skipped = {passed.place.position for passed in record.skipped}
+        commits = [commit for commit in commits if commit.position not in skipped]
         batch = Batch(commits, str)
         left = tuple(dead for dead in record.dead if dead.place.position != position)
 
@@ -159,6 +161,7 @@ async def reset(projection: Projection[Tx], store: EventStore, model: Model[Tx],
 
     Raises:
         InvalidInput: the view is not as far as the position.
+        WrongLog: the view is of another log; only to 0 can it be moved.
         UnknownProjection: it has not run on this target.
     """
     keeper = _keeper(projection, model)
@@ -168,10 +171,12 @@ async def reset(projection: Projection[Tx], store: EventStore, model: Model[Tx],
             raise _unknown(projection)
         if not 0 <= to <= record.position:
             raise InvalidInput("to", f"expected a position from 0 to {record.position}, got {to}")
+        if to and record.log_id != store.log_id:
+            raise WrongLog(record.log_id, store.log_id)
         begun = replace(record, log_id=store.log_id, position=to, recorded_at=0, failure=None, verdict="")
         clear = None
         if not to:
-            begun = replace(begun, skipped=(), dead=())
+            begun = replace(begun, generation=record.generation + 1, skipped=(), dead=())
             clear = await model.clearing(projection.owns, str)
         if await keeper.write(begun, clear):
             return begun
