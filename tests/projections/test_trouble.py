@@ -13,6 +13,7 @@ from eventstore import ANY, EventStore, StreamId, Token, WrongLog, open_store
 from msgspec.structs import replace
 from projections import (
     Batch,
+    ModelUnavailable,
     Monitor,
     Passed,
     Place,
@@ -152,6 +153,22 @@ async def test_skipped_bytes(scene: Scene) -> None:
         await one.change(lambda record: replace(record, skipped=()))
         with pytest.raises(RebuildRefused, match="cannot go on"):
             await rebuild(scene.projection, scene.store, scene.model, lease=LEASE)
+
+
+async def test_large_commit(scene: Scene) -> None:
+    """Which event of a large commit cannot be applied is found in a few tries."""
+    tries = 0
+
+    def apply(tx: Any, batch: Batch) -> None:
+        nonlocal tries
+        tries += 1
+        scene.projection.apply(tx, batch)
+
+    counting = Projection("sums", apply, owns=scene.projection.owns, setup=scene.projection.setup, categories=["n"])
+    async with scene._replace(projection=counting).running():
+        await scene.append("1", *([1] * 700), UNLUCKY, *([2] * 300))
+        assert (await scene.until_failed()).version == 701
+    assert tries < 15
 
 
 # ------------------------------------------------------------------------------------------------------------ reset
@@ -370,7 +387,44 @@ async def test_nothing_left_of_a_rebuild(scene: Scene) -> None:
     assert not record.holder
 
 
+async def test_rebuild_after_one_that_died(scene: Scene) -> None:
+    """A rebuild waits for as long as one that died had said that it may be silent."""
+    async with scene.running():
+        await scene.until(await scene.append("1", 1))
+    await rebuild(scene.projection, scene.store, scene.model, lease=LEASE, swap="never")
+    one = await keeper(scene, "sums~rebuild")
+    await one.change(lambda record: replace(record, holder="gone", lease=0.8))
+    assert (await rebuild(scene.projection, scene.store, scene.model, lease=0.1)).swapped
+    await scene.equals_fold()
+
+
 # -------------------------------------------------------------------------------------------------------- take-over
+
+
+async def test_answer_to_taking_over_is_lost(scene: Scene) -> None:
+    """A runner whose answer was lost, and whose record was written by an operator since, knows that it is the one."""
+    operator, losing = scene.model, True
+
+    class Loses:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(operator, name)
+
+        async def commit(self, key: str, record: bytes, **options: Any) -> bool:
+            nonlocal losing
+            done: bool = await operator.commit(key, record, **options)
+            if losing:
+                losing = False
+                await pause(scene.projection, operator)
+                await resume(scene.projection, operator)
+                raise ModelUnavailable("the answer was lost")
+            return done
+
+    first = await scene.append("1", 1)
+    task = asyncio.create_task(run(scene.projection, scene.store, Loses(), lease=30))  # type: ignore[arg-type]
+    await scene.until(first)
+    task.cancel()
+    await asyncio.wait([task])
+    await scene.equals_fold()
 
 
 async def test_released_though_a_commit_was_under_way(tmp_path: Path) -> None:

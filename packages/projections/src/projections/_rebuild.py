@@ -173,8 +173,10 @@ class _Rebuild(Generic[Tx]):
         )
 
     async def _acquire(self) -> None:
+        record = await self._runner.keeper.load()
+        lease = max(self._runner.lease, 0.0 if record is None else record.lease)
         try:
-            async with asyncio.timeout(self._runner.lease * 1.5):
+            async with asyncio.timeout(lease * 1.5):
                 await self._runner.acquire()
         except TimeoutError:
             raise RebuildRefused(f"another rebuild of {self._projection.name} is under way") from None

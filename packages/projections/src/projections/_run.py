@@ -244,7 +244,9 @@ class Runner(Generic[Tx]):
                 raise WrongLog(record.log_id, self._store.log_id)
             if record is None:
                 wanted = Record(log_id=self._store.log_id)
-            elif not record.holder or (self.keeper.revision == seen and loop.time() >= since + record.lease):
+            elif record.holder in {"", self.holder} or (
+                self.keeper.revision == seen and loop.time() >= since + record.lease
+            ):
                 wanted = released(record)
             else:
                 if self.keeper.revision != seen:
@@ -454,12 +456,17 @@ class Runner(Generic[Tx]):
         )
 
     async def _first_failing(self, commit: Commit) -> int:
-        for version in range(commit.first_version, commit.version):
+        # By halves: a lease may be over before all parts of a large commit have been tried.
+        first, last = commit.first_version, commit.version
+        while first < last:
+            middle = (first + last) // 2
             try:
-                await self.keeper.patiently(lambda version=version: self._try_out(commit.until(version)))  # type: ignore[misc]
+                await self.keeper.patiently(lambda middle=middle: self._try_out(commit.until(middle)))  # type: ignore[misc]
             except Exception:  # noqa: BLE001 (this is what was looked for)
-                return version
-        return commit.version
+                last = middle
+            else:
+                first = middle + 1
+        return last
 
     async def _try_out(self, part: Commit) -> None:
         """Apply a commit's part, and take it back."""
