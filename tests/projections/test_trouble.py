@@ -181,6 +181,9 @@ async def test_reset_while_it_stands_still(scene: Scene, paused: bool) -> None: 
         await scene.until(first := await scene.append("1", 1))
         if paused:
             await pause(scene.projection, scene.model)
+            async with asyncio.timeout(5):
+                while scene.monitor.health("sums").state != "paused":  # noqa: ASYNC110 (nothing tells)
+                    await asyncio.sleep(0.005)
         await reset(scene.projection, scene.store, scene.model)
         await asyncio.sleep(0.3)
         await resume(scene.projection, scene.model)
@@ -362,6 +365,42 @@ async def test_rebuild_wakes_late(scene: Scene, ended: bool) -> None:  # noqa: F
     await scene.equals_fold()
     async with scene.running():
         await scene.until(await scene.append("1", 1))
+    await scene.equals_fold()
+
+
+async def test_rebuild_wakes_in_a_batch(scene: Scene) -> None:
+    """A rebuild that slept over a batch, and was taken over, leaves alone what the other one has made."""
+    async with scene.running():
+        for number in range(5):
+            await scene.append(f"{number % 2}", 1)
+        await scene.until(await scene.append("1", 1))
+    halfway, go_on = asyncio.Event(), asyncio.Event()
+    others: list[asyncio.Task[Any]] = []
+
+    async def wait() -> None:
+        halfway.set()
+        await go_on.wait()
+
+    class Sleeps:
+        clears_and_batches = 0
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(scene.model, name)
+
+        async def commit(self, key: str, record: bytes, *, expected: int, changes: Any = None) -> Any:
+            self.clears_and_batches += changes is not None
+            if self.clears_and_batches == 3 and not others:
+                await (await keeper(scene, "sums~rebuild")).change(lambda record: replace(record, holder=""))
+                beside: Any = Beside(scene, wait)
+                others.append(asyncio.create_task(rebuild(scene.projection, scene.store, beside, lease=LEASE)))
+                await halfway.wait()
+            return await scene.model.commit(key, record, expected=expected, changes=changes)
+
+    sleeping: Any = Sleeps()
+    with pytest.raises(RebuildRefused, match="taken over"):
+        await rebuild(scene.projection, scene.store, sleeping, lease=LEASE)
+    go_on.set()
+    assert (await others[0]).swapped
     await scene.equals_fold()
 
 

@@ -457,7 +457,8 @@ class Runner(Generic[Tx]):
 
     async def _first_failing(self, commit: Commit) -> int:
         # By halves: a lease may be over before all parts of a large commit have been tried.
-        first, last = commit.first_version, commit.version
+        first: int = commit.first_version
+        last: int = commit.version
         while first < last:
             middle = (first + last) // 2
             try:
