@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -32,6 +33,21 @@ class MemoryProbe:
     def write(self, tx: Draft, name: Name, key: str, value: str) -> None:
         start = self.owns[len(key) % 2].removesuffix("*")
         tx[name(f"{start}{key}")] = value
+
+
+class AsyncMemoryProbe:
+    """Writes the same, as for a target whose driver waits."""
+
+    def __init__(self, space: str) -> None:
+        self._probe = MemoryProbe(space)
+        self.owns = self._probe.owns
+
+    async def setup(self, tx: Draft, name: Name) -> None:
+        """Nothing is needed."""
+
+    async def write(self, tx: Draft, name: Name, key: str, value: str) -> None:
+        await asyncio.sleep(0)
+        self._probe.write(tx, name, key, value)
 
 
 class SqliteProbe:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
+import sys
 import time
 import uuid
 from typing import TYPE_CHECKING, Any
@@ -337,3 +339,10 @@ def test_names() -> None:
     """The public names are these and no others."""
     assert sorted(testing.__all__) == ["ModelContract", "Probe", "effect_once", "given"]
     assert all(hasattr(testing, name) for name in testing.__all__)
+
+
+def test_tests_are_extra() -> None:
+    """The package imports nothing that only tests need, and no driver before it is asked for."""
+    code = "import sys, projections; print({'pytest', 'hypothesis', 'sqlite3', 'neo4j', 'valkey'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"

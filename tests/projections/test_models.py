@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from projections.testing import ModelContract
 
-from tests.projections.probes import MemoryProbe, SqliteProbe, memory, sqlite
+from tests.projections.probes import AsyncMemoryProbe, MemoryProbe, SqliteProbe, memory, sqlite
 
 
 class TestMemory(ModelContract):
@@ -12,6 +12,13 @@ class TestMemory(ModelContract):
 
     model = staticmethod(memory)
     probe = staticmethod(MemoryProbe)
+
+
+class TestMemoryAsync(ModelContract):
+    """The reference, written to by what waits."""
+
+    model = staticmethod(memory)
+    probe = staticmethod(AsyncMemoryProbe)
 
 
 class TestSqlite(ModelContract):

@@ -369,6 +369,8 @@ async def test_two_rebuilds(scene: Scene) -> None:
             tasks.append(asyncio.create_task(second(step, done, total)))
 
     await rebuild(scene.projection, scene.store, scene.model, lease=LEASE, report=report)
+    tasks[0].cancel()
+    await asyncio.wait(tasks)
 
 
 async def test_reset_in_another_log(scene: Scene) -> None:

@@ -51,11 +51,26 @@ class Keeper(Generic[Tx]):
         Raises:
             Exception: what the changes raise; nothing was written.
         """
-        return await self._write(record, changes)
+        data = to_bytes(record)
 
-    async def remove(self) -> bool:
-        """Remove the record."""
-        return await self._write(None, None)
+        async def once() -> bool:
+            return await self.model.commit(self.key, data, expected=self.revision, changes=changes)
+
+        expected = self.revision
+        async for attempt in self._attempts():
+            with attempt:
+                if attempt.num > 1:
+                    # The last attempt's fate is open: nobody else writes this very record.
+                    await self._noted(self._load)
+                    if self.revision != expected:
+                        return self.revision == expected + 1 and self.record == record
+                done = await self._noted(once)
+                if done:
+                    self.record, self.revision = record, expected + 1
+                else:
+                    await self._noted(self._load)
+                return done
+        raise AssertionError("there is no last attempt")  # pragma: no cover
 
     async def change(self, changed: Callable[[Record], Record]) -> Record:
         """Replace the record by what a function makes of it, however often others do so meanwhile."""
@@ -72,28 +87,6 @@ class Keeper(Generic[Tx]):
         async for attempt in self._attempts():
             with attempt:
                 return await self._noted(ask)
-        raise AssertionError("there is no last attempt")  # pragma: no cover
-
-    async def _write(self, record: Record | None, changes: Changes[Tx] | None) -> bool:
-        data = None if record is None else to_bytes(record)
-
-        async def once() -> bool:
-            return await self.model.commit(self.key, data, expected=self.revision, changes=changes)
-
-        expected = self.revision
-        async for attempt in self._attempts():
-            with attempt:
-                if attempt.num > 1:
-                    # The last attempt's fate is open: nobody else writes this very record.
-                    await self._noted(self._load)
-                    if self.revision != expected:
-                        return self.revision == expected + 1 and self.record == record
-                done = await self._noted(once)
-                if done:
-                    self.record, self.revision = record, 0 if record is None else expected + 1
-                else:
-                    await self._noted(self._load)
-                return done
         raise AssertionError("there is no last attempt")  # pragma: no cover
 
     def _attempts(self) -> Any:
@@ -117,5 +110,5 @@ class Keeper(Generic[Tx]):
 
 
 def released(record: Record) -> Record:
-    """Return a record that nobody holds."""
-    return replace(record, holder="", held="")
+    """Return a record whose view nobody writes. A rebuild that holds it goes on holding it."""
+    return replace(record, holder="")

@@ -146,6 +146,8 @@ async def replay(projection: Projection[Tx], store: EventStore, model: Model[Tx]
             raise NothingToDecide(f"{projection.name} has no dead letter of position {position} that can be replayed")
         last = record.position if projection.independent else position
         commits = await _waiting(projection, store, found[0].place.stream, position, last)
+        skipped = {passed.place.position for passed in record.skipped}
+        commits = [commit for commit in commits if commit.position not in skipped]
         batch = Batch(commits, str)
         left = tuple(dead for dead in record.dead if dead.place.position != position)
 
@@ -172,7 +174,7 @@ async def reset(projection: Projection[Tx], store: EventStore, model: Model[Tx],
 
     Raises:
         InvalidInput: the view is not as far as the position.
-        WrongLog: the view is of another log, where a position other than 0 says nothing of this one.
+        WrongLog: the view is of another log; only to 0 can it be moved.
         UnknownProjection: it has not run on this target.
     """
     keeper = _keeper(projection, model)
@@ -180,14 +182,14 @@ async def reset(projection: Projection[Tx], store: EventStore, model: Model[Tx],
         record = await keeper.load()
         if record is None:
             raise _unknown(projection)
-        if to and record.log_id != store.log_id:
-            raise WrongLog(record.log_id, store.log_id)
         if not 0 <= to <= record.position:
             raise InvalidInput("to", f"expected a position from 0 to {record.position}, got {to}")
+        if to and record.log_id != store.log_id:
+            raise WrongLog(record.log_id, store.log_id)
         begun = replace(record, log_id=store.log_id, position=to, recorded_at=0, failure=None, verdict="")
         clear = None
         if not to:
-            begun = replace(begun, skipped=(), dead=())
+            begun = replace(begun, generation=record.generation + 1, skipped=(), dead=())
             clear = await model.clearing(projection.owns, str)
         if await keeper.write(begun, clear):
             return begun

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final, Generic, Literal, TypeAlias, TypeVar
 
 import msgspec
+from eventstore import CorruptCommit, WrongLog
 from msgspec.structs import replace
 
 from projections._errors import RebuildRefused, UnknownProjection
@@ -17,7 +18,7 @@ from projections._feed import Batching, Feed, Taken
 from projections._keeper import Keeper
 from projections._monitor import Monitor
 from projections._record import Record
-from projections._run import LEASE_SECONDS, Runner
+from projections._run import LEASE_SECONDS, Deposed, Runner
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -36,6 +37,7 @@ Report: TypeAlias = Callable[[str, int, int], None]
 _BATCHING: Final = Batching(commits=5_000, bytes=16 * 1024 * 1024)
 _NAMED: Final = 100
 _DIGEST_BYTES: Final = 32
+_RELEASE_SECONDS: Final = 2.0
 
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,13 +93,13 @@ async def rebuild(
 
     Raises:
         UnknownProjection: there is no live view.
-        RebuildRefused: another rebuild is under way, an event cannot be applied, or the live view was taken away.
+        RebuildRefused: another rebuild is under way, an event cannot be applied, or the live view was taken away,
+            reset, or decided about meanwhile.
+        WrongLog: the live view is of another log.
     """
     live = Keeper(model, projection.name)
-    record = await live.load()
-    if record is None:
+    if await live.load() is None:
         raise UnknownProjection(f"{projection.name} has not run on this target yet: run it")
-    name = model.naming(projection.name, record.generation + 1)
     runner = Runner(
         projection,
         store,
@@ -106,10 +108,9 @@ async def rebuild(
         batching=batching,
         lease=lease,
         key=f"{projection.name}~rebuild",
-        name=name,
         state="rebuilding",
     )
-    job = _Rebuild(projection, store, model, live, runner, name, batching, report or _silent)
+    job = _Rebuild(projection, store, model, live, runner, batching, report or _silent)
     return await job.run(swap)
 
 
@@ -127,7 +128,6 @@ class _Rebuild(Generic[Tx]):
         model: Model[Tx],
         live: Keeper[Tx],
         runner: Runner[Tx],
-        name: Name,
         batching: Batching,
         report: Report,
     ) -> None:
@@ -136,7 +136,8 @@ class _Rebuild(Generic[Tx]):
         self._model = model
         self._live = live
         self._runner = runner
-        self._name = name
+        # Nothing is known of it before this rebuild is the only one.
+        self._name: Name | None = None
         self._batching = batching
         self._report = report
 
@@ -144,8 +145,8 @@ class _Rebuild(Generic[Tx]):
         """Do it."""
         started = time.monotonic()
         runner = self._runner
-        await self._acquire()
         try:
+            await self._acquire()
             await self._start_over()
             # Near enough to the live one that what is left is done while that one stands still.
             while (target := (await self._load()).position) - runner.record.position > self._batching.commits:
@@ -156,7 +157,9 @@ class _Rebuild(Generic[Tx]):
                 commits = runner.record.commits
                 swapped = swap == "always" or (swap == "equal" and not difference)
                 if swapped:
-                    await self._swap()
+                    await self._swap(position)
+        except Deposed:
+            raise RebuildRefused(f"another rebuild of {self._projection.name} has taken over") from None
         finally:
             await self._clean_up()
         return Rebuilt(
@@ -170,20 +173,27 @@ class _Rebuild(Generic[Tx]):
         )
 
     async def _acquire(self) -> None:
+        record = await self._runner.keeper.load()
+        lease = max(self._runner.lease, 0.0 if record is None else record.lease)
         try:
-            async with asyncio.timeout(self._runner.lease * 1.5):
+            async with asyncio.timeout(lease * 1.5):
                 await self._runner.acquire()
         except TimeoutError:
             raise RebuildRefused(f"another rebuild of {self._projection.name} is under way") from None
 
     async def _start_over(self) -> None:
         """Begin with an empty view, with nothing of an earlier attempt left."""
-        live, runner = await self._load(), self._runner
+        runner = self._runner
+        await self._load()
+        # An earlier rebuild that only sleeps must not swap what is made here; who does not hold the view cannot.
+        live = await self._live.change(lambda record: replace(record, held=""))
+        self._name = self._model.naming(self._projection.name, live.generation + 1)
+        runner.writes(self._name)
         old = self._model.naming(self._projection.name, runner.record.generation)
         clear_old = await self._model.clearing(self._projection.owns, old)
         clear_new = await self._model.clearing(self._projection.owns, self._name)
         fresh = Record(
-            log_id=runner.record.log_id,
+            log_id=self._store.log_id,
             generation=live.generation + 1,
             holder=runner.holder,
             epoch=runner.record.epoch,
@@ -193,35 +203,64 @@ class _Rebuild(Generic[Tx]):
         )
         for clear in (clear_old, clear_new):
             if not await runner.keeper.write(fresh, clear):
-                raise RebuildRefused(f"another rebuild of {self._projection.name} has taken over")
+                raise Deposed
         await runner.begin()
 
     async def _catch_up(self, target: int) -> None:
         """Apply the log up to a position and no further."""
         runner = self._runner
-        runner.starts_from(runner.record.position)
-        async with Feed(self._store, self._projection, self._batching, runner.record.checkpoint) as feed:
-            while runner.record.position < target:
-                taken = await feed.take(runner.lease / 3)
-                commits = [commit for commit in taken.commits if commit.position <= target]
-                await runner.apply(Taken(commits, min(taken.position, target), taken.caught_up))
-                if runner.record.failure is not None:
-                    raise RebuildRefused(f"the rebuilt view cannot go on: {runner.record.failure}")
-                self._report("applying", runner.record.position, target)
+        head = (await self._store.head()).position
+        if head < target:
+            raise RebuildRefused(f"the log ends at {head}, before the live view, which is at {target}")
+        while runner.record.position < target:
+            runner.starts_from(runner.record.position)
+            async with Feed(self._store, self._projection, self._batching, runner.record.checkpoint) as feed:
+                try:
+                    await self._consume(feed, target)
+                except CorruptCommit as error:
+                    if error.position <= target and not runner.decided(error.position):
+                        raise RebuildRefused(f"the rebuilt view cannot go on: {error}") from error
+                    await runner.move(min(error.position, target))
+
+    async def _consume(self, feed: Feed, target: int) -> None:
+        runner = self._runner
+        while runner.record.position < target:
+            taken = await feed.take(runner.lease / 3)
+            commits = [commit for commit in taken.commits if commit.position <= target]
+            await runner.apply(Taken(commits, min(taken.position, target), taken.caught_up))
+            if runner.record.failure is not None:
+                raise RebuildRefused(f"the rebuilt view cannot go on: {runner.record.failure}")
+            self._report("applying", runner.record.position, target)
 
     async def _load(self) -> Record:
         record = await self._live.load()
         if record is None:
             raise RebuildRefused("the live view's record was removed")
+        if record.log_id != self._store.log_id:
+            raise WrongLog(record.log_id, self._store.log_id)
         return record
+
+    def _check(self, record: Record, position: int) -> None:
+        """See that the live view is what it was when the rebuild began, but for what the log has added."""
+        runner = self._runner.record
+        if record.held != self._runner.holder or record.position != position:
+            raise RebuildRefused("the live view was taken away while it was compared")
+        if record.generation != runner.generation - 1:
+            raise RebuildRefused("the live view has become another one meanwhile: it was reset, or swapped")
+        if (record.skipped, record.dead) != (runner.skipped, runner.dead):
+            raise RebuildRefused("what is skipped or put aside has changed meanwhile")
 
     @asynccontextmanager
     async def _held(self) -> AsyncIterator[int]:
         """Let nobody write to the live view meanwhile; yields where it stands."""
         live, holder = self._live, self._runner.holder
         record = await live.change(lambda record: replace(record, held=holder))
-        alive = asyncio.create_task(self._show_life())
+        alive = asyncio.create_task(self._show_life(record.lease))
         try:
+            # Another rebuild takes over first and lets go of the live view then: whoever holds it, and still is the
+            # one who rebuilds, will swap what it has made, or be refused.
+            await self._runner.show_life()
+            self._check(record, record.position)
             yield record.position
         finally:
             alive.cancel()
@@ -229,38 +268,49 @@ class _Rebuild(Generic[Tx]):
             await live.load()
             await live.change(lambda record: replace(record, held="") if record.held == holder else record)
 
-    async def _show_life(self) -> None:
-        # A keeper of its own: the other one swaps meanwhile.
-        live = Keeper(self._model, self._projection.name)
+    async def _show_life(self, lease: float) -> None:
+        """Let neither a runner believe that the live view is held by nobody, nor another rebuild that this one died."""
+        # Keepers of their own: the other ones write meanwhile.
+        live, runner = Keeper(self._model, self._projection.name), Keeper(self._model, self._runner.keeper.key)
         while True:
-            await asyncio.sleep(self._runner.lease / 4)
+            await asyncio.sleep(min(self._runner.lease, lease or self._runner.lease) / 4)
             record = await live.load()
             if record is not None and record.held == self._runner.holder:
                 await live.write(record)
+            record = await runner.load()
+            if record is not None and record.holder == self._runner.holder:
+                await runner.write(record)
 
-    async def _swap(self) -> None:
-        changes = await self._model.swapping(self._projection.owns, self._name)
+    async def _swap(self, position: int) -> None:
+        changes = await self._model.swapping(self._projection.owns, self._shadow)
         while True:
             record = await self._load()
-            if record.held != self._runner.holder:
-                raise RebuildRefused("the live view was taken away while it was compared")
+            self._check(record, position)
             if await self._live.write(replace(record, held="", generation=record.generation + 1), changes):
                 return
 
     async def _clean_up(self) -> None:
-        runner = self._runner
+        keeper = self._runner.keeper
         with suppress(Exception):
-            clear = await self._model.clearing(self._projection.owns, self._name)
-            # Where this was cancelled while it wrote, its record is newer than it knows.
-            while runner.record.holder == runner.holder:
-                if await runner.keeper.write(replace(runner.record, holder="", position=0), clear):
-                    await runner.keeper.remove()
+            async with asyncio.timeout(_RELEASE_SECONDS):
+                record = await keeper.load()
+            if record is None or record.holder != self._runner.holder:
+                return  # what is there is another one's
+            clear = None if self._name is None else await self._model.clearing(self._projection.owns, self._name)
+            # The record stays: the revisions of one that is removed begin anew, and who slept would find its own again.
+            await keeper.write(replace(record, holder="", position=0), clear)
+
+    @property
+    def _shadow(self) -> Name:
+        if self._name is None:  # pragma: no cover
+            raise AssertionError("the rebuild has not begun")
+        return self._name
 
     async def _compared(self) -> tuple[str, str, Difference]:
         """Return the digests of both views, and the keys in which they differ."""
         rebuilt: dict[str, bytes] = {}
         total = 0
-        async for key, value in self._model.entries(self._projection.owns, self._name):
+        async for key, value in self._model.entries(self._projection.owns, self._shadow):
             rebuilt[key] = digest = _digest(key, value)
             total = _added(total, digest)
         live, seen, expected = 0, 0, len(rebuilt)

@@ -51,7 +51,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     #: Commits and batches that were applied, ever.
     commits: int = 0
     batches: int = 0
-    #: The number of the newest rebuild that took this view's place, or was begun to.
+    #: Another one whenever the view becomes another: a rebuild took its place, or a reset emptied it.
     generation: int = 0
     #: Who writes now, a name nobody else has; empty when nobody does.
     holder: str = ""

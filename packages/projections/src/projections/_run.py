@@ -47,12 +47,12 @@ _LAST_LOOK: Final = 0.05
 _REASON: Final = 500
 
 
-class _Deposed(Exception):
+class Deposed(Exception):
     """Another runner has taken over."""
 
 
-class _MovedAway(Exception):
-    """The view stands elsewhere than the reading of the log: it was reset."""
+class MovedAway(Exception):
+    """The view stands elsewhere than the reading of the log, or is another one: it was reset, or swapped."""
 
 
 async def run(
@@ -157,14 +157,15 @@ class Runner(Generic[Tx]):
         self._state: State = state
         self._head = 0
         self._written_at = 0.0
-        # Up to where this runner has read the log and written the view.
+        # Up to where this runner has read the log and written the view, and which one that was.
         self._position = 0
+        self._generation = 0
 
     @property
     def record(self) -> Record:
         record = self.keeper.record
         if record is None:
-            raise _Deposed  # somebody has removed it
+            raise Deposed  # somebody has removed it
         return record
 
     async def run(self) -> NoReturn:
@@ -179,16 +180,17 @@ class Runner(Generic[Tx]):
         raise AssertionError("there is no last attempt")  # pragma: no cover
 
     async def _take_turns(self) -> NoReturn:
+        # What takes long is done before others wait for it.
         await self.begin()
         while True:
-            await self.acquire()
             try:
+                await self.acquire()
                 while True:
-                    with suppress(_MovedAway):
-                        await self._lead()
-                    # It was emptied, perhaps, and what it needs is gone.
+                    # The view was emptied, perhaps, and what it needs is gone.
                     await self.begin()
-            except _Deposed:
+                    with suppress(MovedAway):
+                        await self._lead()
+            except Deposed:
                 continue
             finally:
                 await self._release()
@@ -204,12 +206,27 @@ class Runner(Generic[Tx]):
 
     # ------------------------------------------------------------------------------------------------- taking turns
 
+    def writes(self, name: Name) -> None:
+        """Be told what the view is called."""
+        self._name = name
+
+    async def show_life(self) -> None:
+        """Let others see that this runner lives, and see itself that it is still the one who writes.
+
+        Raises:
+            Deposed: it is not.
+        """
+        while not await self._write(self.record):
+            pass
+
     def starts_from(self, position: int) -> None:
         """Be told up to where the view is written and the log read."""
         self._position = position
 
     async def begin(self) -> None:
         """Make what the view needs to be there."""
+        if self.keeper.record is not None:
+            self._generation = self.keeper.record.generation
         setup = self._projection.setup
         if setup is not None:
             await self.keeper.patiently(lambda: self._model.prepare(setup, self._name))
@@ -223,11 +240,13 @@ class Runner(Generic[Tx]):
         seen, since = -1, loop.time()
         while True:
             record = await self.keeper.load()
-            if record is not None and record.log_id != self._store.log_id:
+            if record is not None and record.log_id != self._store.log_id and self._state != "rebuilding":
                 raise WrongLog(record.log_id, self._store.log_id)
             if record is None:
                 wanted = Record(log_id=self._store.log_id)
-            elif not record.holder or (self.keeper.revision == seen and loop.time() >= since + record.lease):
+            elif record.holder in {"", self.holder} or (
+                self.keeper.revision == seen and loop.time() >= since + record.lease
+            ):
                 wanted = released(record)
             else:
                 if self.keeper.revision != seen:
@@ -236,32 +255,34 @@ class Runner(Generic[Tx]):
                 self._note("standby")
                 await asyncio.sleep(min(_POLL_SECONDS, record.lease / 4))
                 continue
-            # A fault is tried again by whoever begins: what mends it is often a new version of the program. But what
-            # was decided while nobody ran stands.
-            wanted = _decided(wanted) if wanted.verdict else replace(wanted, failure=None)
+            # A fault that nobody has decided about is tried again by whoever begins: what mends it is often a new
+            # version of the program.
+            wanted = _decided(wanted)
             wanted = replace(wanted, holder=self.holder, epoch=wanted.epoch + 1, lease=self.lease)
             if await self._write(wanted, owned=False):
                 return
 
     async def _release(self) -> None:
         """Let the next one take over at once."""
-        record = self.keeper.record
-        if record is not None and record.holder == self.holder:
-            with suppress(Exception):
-                async with asyncio.timeout(_RELEASE_SECONDS):
-                    await self.keeper.write(released(record))
+        if self.keeper.record is None:
+            return
+        with suppress(Exception):
+            async with asyncio.timeout(_RELEASE_SECONDS):
+                # What was seen last may be old: a commit goes on in the target when its caller is cancelled.
+                await self.keeper.load()
+                await self.keeper.change(lambda record: released(record) if record.holder == self.holder else record)
 
     async def _write(self, record: Record, changes: Changes[Tx] | None = None, *, owned: bool = True) -> bool:
         """Replace the record; False means that others have said something to its holder meanwhile.
 
         Raises:
-            _Deposed: this runner is not the holder any more.
+            Deposed: this runner is not the holder any more.
         """
         done = await self.keeper.write(record, changes)
         if done:
             self._written_at = asyncio.get_running_loop().time()
         elif owned and self.record.holder != self.holder:
-            raise _Deposed
+            raise Deposed
         return done
 
     # ------------------------------------------------------------------------------------------------------ writing
@@ -269,6 +290,8 @@ class Runner(Generic[Tx]):
     async def _lead(self) -> NoReturn:
         while True:
             await self._wait_until_allowed()
+            if self.record.generation != self._generation:
+                raise MovedAway
             self.starts_from(self.record.position)
             async with Feed(self._store, self._projection, self._batching, self.record.checkpoint) as feed:
                 await self._consume(feed)
@@ -279,6 +302,9 @@ class Runner(Generic[Tx]):
             try:
                 taken = await feed.take(min(_IDLE_SECONDS, self.lease / 3))
             except CorruptCommit as error:
+                if self.decided(error.position):
+                    await self.move(error.position)
+                    return
                 place = Place(position=error.position, reason=error.reason[:_REASON])
                 await self._stop(place)
                 return
@@ -303,7 +329,7 @@ class Runner(Generic[Tx]):
         seen, since = self.keeper.revision, loop.time()
         while not self._allowed:
             record = self.record
-            if record.failure is not None and record.verdict:
+            if record.failure is not None and record.verdict and not record.held:
                 await self._write(_decided(record))
                 continue
             if record.held and loop.time() > since + self.lease:
@@ -317,7 +343,7 @@ class Runner(Generic[Tx]):
             await asyncio.sleep(min(_POLL_SECONDS, self.lease / 4))
             await self.keeper.load()
             if self.record.holder != self.holder:
-                raise _Deposed
+                raise Deposed
             if self.keeper.revision != seen:
                 seen, since = self.keeper.revision, loop.time()
 
@@ -334,19 +360,27 @@ class Runner(Generic[Tx]):
             await asyncio.sleep(_PAUSE_SECONDS)
         try:
             await self._write_batch(taken.commits, taken.position)
-        except (_Deposed, _MovedAway, StoreUnavailable):
+        except (Deposed, MovedAway, StoreUnavailable):
             raise
         except Exception:  # noqa: BLE001 (a projection may raise anything)
             for commit in taken.commits:
                 try:
                     await self._write_batch([commit], commit.position)
-                except (_Deposed, _MovedAway, StoreUnavailable):
+                except (Deposed, MovedAway, StoreUnavailable):
                     raise
                 except Exception as error:  # noqa: BLE001
                     await self._stop(await self._named(commit, error))
                     return
                 if not self._allowed:
                     return
+
+    def decided(self, position: int) -> bool:
+        """Say whether somebody has decided to leave out what stands at a position."""
+        return any(passed.place.position == position for passed in (*self.record.skipped, *self.record.dead))
+
+    async def move(self, position: int) -> None:
+        """Move the checkpoint over what is left out."""
+        await self._write_batch([], position)
 
     def _wanted(self, commits: Sequence[Commit]) -> Sequence[Commit]:
         """Leave out what somebody has decided about, and streams that wait for a dead letter."""
@@ -367,21 +401,23 @@ class Runner(Generic[Tx]):
         """See whether others have said something.
 
         Raises:
-            _Deposed: another runner has taken over.
-            _MovedAway: the view was reset.
+            Deposed: another runner has taken over.
+            MovedAway: the view was reset, or swapped.
         """
         await self.keeper.load()
         if self.record.holder != self.holder:
-            raise _Deposed
-        if self.record.position != self._position:
-            raise _MovedAway
+            raise Deposed
+        self._check_place(self.record)
+
+    def _check_place(self, record: Record) -> None:
+        if (record.position, record.generation) != (self._position, self._generation):
+            raise MovedAway
 
     async def _write_batch(self, read: Sequence[Commit], position: int) -> None:
         """Write commits and move the checkpoint, as soon as nobody else has a say, unless it was moved by others."""
         while self._allowed:
             record = self.record
-            if record.position != self._position:
-                raise _MovedAway
+            self._check_place(record)
             commits = self._wanted(read)
             changes = self._changes(commits) if commits else None
             wanted = replace(record, position=position)
@@ -404,9 +440,9 @@ class Runner(Generic[Tx]):
         return changes
 
     async def _stop(self, place: Place) -> None:
-        await self._look_ahead()
         while not await self._write(replace(self.record, failure=place, verdict="", verdict_reason="")):
             pass
+        await self._look_ahead()
         self._note("failed")
 
     async def _named(self, commit: Commit, error: Exception) -> Place:
@@ -423,12 +459,18 @@ class Runner(Generic[Tx]):
         )
 
     async def _first_failing(self, commit: Commit) -> int:
-        for version in range(commit.first_version, commit.version):
+        # By halves: a lease may be over before all parts of a large commit have been tried.
+        first: int = commit.first_version
+        last: int = commit.version
+        while first < last:
+            middle = (first + last) // 2
             try:
-                await self.keeper.patiently(lambda version=version: self._try_out(commit.until(version)))  # type: ignore[misc]
+                await self.keeper.patiently(lambda middle=middle: self._try_out(commit.until(middle)))  # type: ignore[misc]
             except Exception:  # noqa: BLE001 (this is what was looked for)
-                return version
-        return commit.version
+                last = middle
+            else:
+                first = middle + 1
+        return last
 
     async def _try_out(self, part: Commit) -> None:
         """Apply a commit's part, and take it back."""
