@@ -267,6 +267,51 @@ async def test_credentials(tmp_path: Path) -> None:
         await opens(fresh([server.url], options={"user": "me", "password": "right"}))
 
 
+async def test_special_characters(tmp_path: Path) -> None:
+    """A password with what is special in a URL is escaped there."""
+    with one_server(tmp_path, more='authorization { user: "me", password: "p@w/x" }') as server:
+        await opens(from_url(f"nats://me:p%40w%2Fx@127.0.0.1:{server.port}/E?prefix=e", create=True))
+
+
+async def test_no_tls() -> None:
+    """Where TLS is asked for, nothing is said to a server that offers none."""
+    said = b""
+
+    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal said
+        writer.write(b'INFO {"server_id":"X","version":"2.15.1","max_payload":1048576,"headers":true}\r\n')
+        said += await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(listen, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        reason = await refusal(from_url(f"tls://me:secret@127.0.0.1:{port}/E?prefix=e", create=True))
+        assert reason == f"127.0.0.1:{port}: TLS is asked for, and the server offers none"
+    assert said == b""
+
+
+@pytest.mark.parametrize(
+    ("option", "words"), [("creds=/no/such", "/no/such: No such file"), ("nkey=/etc/hostname", "cannot connect")]
+)
+async def test_wrong_files(tmp_path: Path, option: str, words: str) -> None:
+    """Files that are not there, or hold something else, are told at once."""
+    with one_server(tmp_path, more="authorization { user: me, password: x }") as server:
+        assert words in await refusal(from_url(f"{server.url}/E?prefix=e&{option}", create=True))
+
+
+async def test_read_while_away(tmp_path: Path) -> None:
+    """A reading of the log that has an end does not wait for ever for a server that is gone."""
+    with one_server(tmp_path) as server:
+        async with fresh([server.url], start_seconds=0.5) as log:
+            for version in range(3):
+                await log.append(commit(STREAM, version, padding=500_000))
+            reading = log.log(after=BEGINNING)
+            await anext(reading)
+            server.kill()
+            with pytest.raises(StoreUnavailable):
+                await flat(reading)
+
+
 async def test_jetstream_off(tmp_path: Path) -> None:
     """A server without JetStream is named as such."""
     with one_server(tmp_path, jetstream="off") as server:
@@ -380,9 +425,22 @@ async def test_unknown_format(one_nats: list[str]) -> None:
         assert reason.endswith("is a log of format 2, expected 1")
 
 
+async def test_fewer_replicas(tmp_path: Path, three_nats: list[str]) -> None:
+    """A log does not lose copies because somebody names fewer; who only looks changes nothing."""
+    async with administration(*three_nats) as admin, fresh(three_nats, replicas=3) as log:
+        reason = await refusal(JetStreamBackend(three_nats, log._name, prefix=log._prefix, replicas=1), NotAStore)
+        assert "num_replicas is 3, expected 1" in reason
+        config = (await admin.api(f"STREAM.INFO.{log._name}"))["config"]
+        await admin.api(f"STREAM.UPDATE.{log._name}", config | {"compression": "none"})
+        async with JetStreamBackend(three_nats, log._name, prefix=log._prefix, create=False):
+            pass
+        config = (await admin.api(f"STREAM.INFO.{log._name}"))["config"]
+        assert (config["num_replicas"], config["compression"]) == (3, "none")
+
+
 async def test_too_many_replicas(one_nats: list[str]) -> None:
     """One server cannot keep three copies."""
-    assert "10074" in await refusal(fresh(one_nats, replicas=3))
+    assert "not enough servers for so many replicas" in await refusal(fresh(one_nats, replicas=3))
 
 
 async def test_full(one_nats: list[str]) -> None:

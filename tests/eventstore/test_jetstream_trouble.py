@@ -436,6 +436,51 @@ async def test_mirror(place: Place, upset: str) -> None:
             await admin.api(f"STREAM.DELETE.{name}")
 
 
+async def test_caught_up_means_all(three: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A follow whose server has no more, but is behind, is not caught up until it has all that the leader has."""
+    async with opened(three) as (log, _):
+        for version in range(3):
+            await log.append(commit(STREAM, version))
+        last, ahead = log._last_sequence, 10
+
+        async def further() -> int:
+            return await last() + ahead
+
+        monkeypatch.setattr(log, "_last_sequence", further)
+        said = []
+        async with closing(log.follow(after=0)) as items:  # type: ignore[arg-type]
+            async for item in items:
+                if isinstance(item, Progress):
+                    said.append(item.caught_up)
+                    if item.caught_up:
+                        break
+                    if len(said) == 3:
+                        ahead = 0
+        assert said[:3] == [False] * 3
+        assert said[-1]
+
+
+async def test_slow_reader(roomy: Place) -> None:
+    """Nothing more is asked for than what was taken: a reader that stops taking stops the server."""
+    async with opened(roomy) as (log, admin):
+        for version in range(60):
+            await log.append(commit(STREAM, version, padding=1_000_000))
+        async with closing(log.follow(after=0)) as items:  # type: ignore[arg-type]
+            first = await anext(items)
+            assert not isinstance(first, Progress)
+            left: list[int] = []
+            while len(left) < 5 or left[-1] != left[-5]:
+                await asyncio.sleep(0.1)
+                consumers = await admin.api(f"CONSUMER.LIST.{log._name}")
+                left.append(consumers["consumers"][0]["num_pending"])
+            assert left[-1] > 20
+            taken = len(first)
+            async for item in items:
+                taken += 0 if isinstance(item, Progress) else len(item)
+                if taken == 60:
+                    break
+
+
 # ----------------------------------------------------------------------------------------------------- what is removed
 
 

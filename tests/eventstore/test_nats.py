@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import pytest
 from eventstore import InvalidInput, StreamId
+from eventstore._nats_appends import Appender
 from eventstore._nats_batches import BatchParser, Frame, header_value, status_of
-from eventstore._nats_commits import Commits
+from eventstore._nats_commits import Commits, recorded_at_of
 from eventstore._nats_delivery import Delivery, Lost
 from eventstore._nats_names import stream_of, subject_of
 from eventstore._nats_url import arguments_of
@@ -242,16 +243,16 @@ def test_header_values() -> None:
 def test_url() -> None:
     """A URL names servers, JetStream stream, prefix and options."""
     assert arguments_of(
-        "nats://me:secret@a:4222,b:4223/EVENTS?prefix=context.events&replicas=3&durability=strict"
+        "nats://me:sec%2Fret@a:4222,b:4223/EVENTS?prefix=context.events&replicas=3&durability=strict"
         "&monitor=http://a:8222,http://b:8222&creds=/a/file"
     ) == {
-        "servers": ["nats://me:secret@a:4222", "nats://me:secret@b:4223"],
+        "servers": ["nats://a:4222", "nats://b:4223"],
         "stream": "EVENTS",
         "prefix": "context.events",
         "replicas": 3,
         "monitors": ["http://a:8222", "http://b:8222"],
         "strict": True,
-        "options": {"user_credentials": "/a/file"},
+        "options": {"user": "me", "password": "sec/ret", "user_credentials": "/a/file"},
     }
 
 
@@ -266,6 +267,11 @@ def test_plain_url() -> None:
         "strict": False,
         "options": {},
     }
+
+
+def test_token_url() -> None:
+    """A name without a password is a token."""
+    assert arguments_of("nats://t%40ken@localhost/E?prefix=e")["options"] == {"token": "t@ken"}
 
 
 def test_tls_url() -> None:
@@ -317,7 +323,8 @@ def test_wrong_urls(url: str) -> None:
 
 def delivered(*frames: Frame) -> list[int]:
     """Return the positions of the commits that frames bring to a delivery that has seen nothing yet."""
-    delivery = Delivery(None, None, "S", Commits("p"), after=BEGINNING)  # type: ignore[arg-type]
+    nobody: Any = None
+    delivery = Delivery(nobody, nobody, "S", Commits("p"), after=BEGINNING, head=nobody)
     commits, _, _ = delivery._sorted(list(frames))
     return [raw.position for raw in commits]
 
@@ -350,3 +357,23 @@ def test_gaps(frames: tuple[Frame, ...]) -> None:
     """A number left out, or come twice, or only told by a heartbeat, loses the delivery."""
     with pytest.raises(Lost):
         delivered(*frames)
+
+
+def test_hints() -> None:
+    """What is known of a stream's end only goes forward, and of so many streams alone."""
+    appender = Appender(None, "p", 1)  # type: ignore[arg-type]
+    stream = StreamId("c", "1")
+    appender.learn(stream, 5, 50)
+    appender.learn(stream, 3, 30)
+    assert appender.known(stream) == (5, 50)
+    for number in range(70_000):
+        appender.learn(StreamId("d", f"{number}"), 1, number)
+    assert appender.known(stream) is None
+    assert len(appender._ends) == 65_536
+
+
+@pytest.mark.parametrize("value", ["soon", "9" * 30, "1" * 18, "", "-"])
+def test_times_that_are_none(value: str) -> None:
+    """What a stranger says about when something was recorded is not believed when it is no time."""
+    header = f"NATS/1.0\r\nRecorded-At: {value}\r\n\r\n".encode()
+    assert recorded_at_of(header, 7) == 7

@@ -20,6 +20,8 @@ GUARD: Final = "Nats-Expected-Last-Subject-Sequence"
 _GUARD: Final = GUARD.encode()
 _RECORDED_AT: Final = RECORDED_AT.encode()
 _KNOWN_SUBJECTS: Final = 65_536
+# So many no time has: what a stranger writes there is none.
+_DIGITS: Final = 18
 
 
 class _NoStream(StreamId, frozen=True):
@@ -91,9 +93,10 @@ def recorded_at_of(header: bytes, stored_at: int) -> int:
     """Return when a commit was recorded: when it was stored, unless it comes from another log and says so."""
     value = header_value(header, _RECORDED_AT)
     try:
-        return int(value) if value else stored_at
+        recorded_at = int(value) if len(value) < _DIGITS else 0
     except ValueError:
         return stored_at
+    return recorded_at or stored_at
 
 
 def _stored_at(header: bytes) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Self
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 _CREATE_SECONDS: Final = 5.0
 _HEARTBEAT_SECONDS: Final = 0.5
+_SILENCE_SECONDS: Final = 6 * _HEARTBEAT_SECONDS
+_CHECK_SECONDS: Final = 0.02
 _ACK_WORDS: Final = 9
 
 
@@ -45,6 +48,7 @@ class Delivery:
         commits: Commits,
         *,
         after: Position,
+        head: Callable[[], Awaitable[int]],
     ) -> None:
         self._connect = connect
         self._wire = wire
@@ -52,7 +56,9 @@ class Delivery:
         self._commits = commits
         self._position = after
         self._delivered = 0
+        self._head = head
         self._nothing_there = False
+        self._checked_at = 0.0
         self._frames: asyncio.Queue[list[Frame]] = asyncio.Queue(maxsize=1)
         self._client: Client | None = None
 
@@ -99,23 +105,49 @@ class Delivery:
                 await self._client.close()
 
     async def items(self) -> AsyncGenerator[Sequence[RawCommit] | Progress, None]:
-        """Yield what comes, until it is lost."""
-        if self._nothing_there:
-            yield Progress(self._position, caught_up=True)
+        """Yield what comes, until it is lost.
+
+        The server that delivers may be a replica that is behind, and says that nothing is left when it has no more. So
+        the leader is asked before that is believed, not more often than makes sense.
+        """
+        loop = asyncio.get_running_loop()
+        heard_at = loop.time()
+        check_at = heard_at if self._nothing_there else math.inf
+        wait = _CHECK_SECONDS
         while True:
-            try:
-                async with asyncio.timeout(_HEARTBEAT_SECONDS * 6):
-                    frames = await self._frames.get()
-            except TimeoutError:
-                raise Lost from None
+            frames = await self._next(min(heard_at + _SILENCE_SECONDS, check_at) - loop.time())
             self._wire.check_open()
-            commits, replies, caught_up = self._sorted(frames)
-            if commits:
-                yield commits
-            for reply in replies:
-                await self._answer(reply)
-            if caught_up:
-                yield Progress(self._position, caught_up=True)
+            if frames:
+                heard_at = loop.time()
+                commits, replies, nothing_left = self._sorted(frames)
+                if commits:
+                    yield commits
+                for reply in replies:
+                    await self._answer(reply)
+                check_at = min(check_at, self._checked_at + _CHECK_SECONDS) if nothing_left else math.inf
+            elif loop.time() >= heard_at + _SILENCE_SECONDS:
+                raise Lost
+            if loop.time() >= check_at:
+                caught_up = await self._has_all()
+                self._checked_at = loop.time()
+                yield Progress(self._position, caught_up=caught_up)
+                wait = _CHECK_SECONDS if caught_up else min(2 * wait, _HEARTBEAT_SECONDS)
+                check_at = math.inf if caught_up else self._checked_at + wait
+
+    async def _next(self, seconds: float) -> list[Frame]:
+        """Return what has come, nothing when nothing comes in time."""
+        if not self._frames.empty():
+            return self._frames.get_nowait()
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._frames.get()
+        except TimeoutError:
+            return []
+
+    async def _has_all(self) -> bool:
+        with suppress(NoAnswer):
+            return self._position >= await self._head()
+        return False
 
     def _sorted(self, frames: list[Frame]) -> tuple[list[RawCommit], list[bytes], bool]:
         """Return the commits, what wants to be answered when they are taken, and whether nothing is left."""

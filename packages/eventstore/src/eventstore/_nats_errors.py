@@ -15,6 +15,8 @@ MESSAGE_NOT_FOUND: Final = 10037
 IN_FLIGHT: Final = frozenset({10164, 10163, 10158})
 _SUBJECTS_OVERLAP: Final = 10065
 _NOT_ENABLED: Final = frozenset({10039, 10076})
+# More replicas than there are servers, or than have room.
+_TOO_FEW_SERVERS: Final = frozenset({10074, 10005})
 # Messages, bytes, storage, or the size of one message.
 _LIMIT_REACHED: Final = frozenset({10077, 10047, 10023, 10054})
 
@@ -53,6 +55,8 @@ def translated(error: Refused) -> EventStoreError:
         return NotAStore("another JetStream stream stores subjects with this prefix")
     if error.err_code == STREAM_NOT_FOUND:
         return StoreNotFound("the JetStream stream is gone")
+    if error.err_code in _TOO_FEW_SERVERS:
+        return StoreUnavailable(f"there are not enough servers for so many replicas (error {error.err_code})")
     if error.err_code in _LIMIT_REACHED:
         return StoreFull("the JetStream stream takes no more: a limit of messages, bytes or storage is reached")
     return StoreUnavailable(str(error))

@@ -62,7 +62,7 @@ class LogStream:
             Refused: the server does not let it be made.
         """
         try:
-            return await self._reconciled(wire, seconds)
+            return await self._reconciled(wire, seconds, mend=create)
         except Refused as error:
             if error.err_code != STREAM_NOT_FOUND:
                 raise
@@ -76,10 +76,13 @@ class LogStream:
             if error.err_code != STREAM_EXISTS:
                 raise
         # Somebody else was first.
-        return await self._reconciled(wire, seconds)
+        return await self._reconciled(wire, seconds, mend=True)
 
-    async def _reconciled(self, wire: Wire, seconds: float) -> dict[str, Any]:
-        """Change what can be changed without harm; refuse a stream that differs otherwise."""
+    async def _reconciled(self, wire: Wire, seconds: float, *, mend: bool) -> dict[str, Any]:
+        """Change what can be changed without harm; refuse a stream that differs otherwise.
+
+        Who only looks, and would not make one, changes nothing.
+        """
         info = await wire.ask(f"STREAM.INFO.{self.name}", seconds=seconds)
         config = info["config"]
         log_id_of(info)
@@ -87,10 +90,12 @@ class LogStream:
         # The server leaves out what is false, zero or not set.
         found = {key: config.get(key, value if value is None else type(value)()) for key, value in declared.items()}
         different = {key for key, value in declared.items() if found[key] != value} - _OPERATORS
-        if fatal := different - _MENDED:
+        # Fewer copies are an operator's decision.
+        kept = {"num_replicas"} if found["num_replicas"] > declared["num_replicas"] else set()
+        if fatal := different - (_MENDED - kept):
             words = "; ".join(f"{key} is {found[key]!r}, expected {declared[key]!r}" for key in sorted(fatal))
             raise NotAStore(f"JetStream stream {self.name} is not as this store needs it: {words}")
-        if not different:
+        if not different or not mend:
             return info
         changed = {**config, **{key: declared[key] for key in different}}
         return await wire.ask(f"STREAM.UPDATE.{self.name}", changed, seconds=seconds)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from eventstore._errors import InvalidInput
 
@@ -21,8 +21,8 @@ def arguments_of(url: str) -> dict[str, Any]:
     """
     parts = urlsplit(url)
     name = parts.path.removeprefix("/")
-    user, at, hosts = parts.netloc.rpartition("@")
-    servers = [f"{parts.scheme}://{user}{at}{host}" for host in hosts.split(",")]
+    user, _, hosts = parts.netloc.rpartition("@")
+    servers = [f"{parts.scheme}://{host}" for host in hosts.split(",")]
     if not _is_token(name) or not all(map(_is_server, servers)) or parts.fragment:
         raise InvalidInput("url", "expected nats://host:4222/STREAM?prefix=some.prefix, STREAM without . * > or space")
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
@@ -36,7 +36,7 @@ def arguments_of(url: str) -> dict[str, Any]:
     if durability not in ("any", "strict"):
         raise InvalidInput("url", f"expected durability=any or strict, got {durability!r}")
     monitors = [address for address in options.pop("monitor", "").split(",") if address]
-    connecting = _connect_options(options, tls=parts.scheme == "tls")
+    connecting = _who(user) | _connect_options(options, tls=parts.scheme == "tls")
     if options:
         raise InvalidInput("url", f"unknown options: {', '.join(sorted(options))}")
     return {
@@ -48,6 +48,14 @@ def arguments_of(url: str) -> dict[str, Any]:
         "strict": durability == "strict",
         "options": connecting,
     }
+
+
+def _who(user: str) -> dict[str, str]:
+    """Return ``user:password``, or a token, as nats-py's options; what is special in a URL is escaped there."""
+    name, colon, password = user.partition(":")
+    if not user:
+        return {}
+    return {"user": unquote(name), "password": unquote(password)} if colon else {"token": unquote(name)}
 
 
 def _is_token(text: str) -> bool:

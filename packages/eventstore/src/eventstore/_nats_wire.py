@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import socket
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -50,7 +51,7 @@ async def connect(
     loop = asyncio.get_running_loop()
     end = loop.time() + seconds
     while True:
-        client = Client()
+        client = _Client()
         refusals: list[Exception] = []
         try:
             async with asyncio.timeout_at(end):
@@ -58,8 +59,15 @@ async def connect(
         except BaseException as error:
             with suppress(Exception):
                 await client.close()
-            if not isinstance(error, nats.errors.Error | OSError | TimeoutError):
+            if not isinstance(error, Exception):
                 raise
+            if isinstance(error, _NoTls):
+                raise StoreUnavailable(f"{where}: TLS is asked for, and the server offers none") from None
+            if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError) and error.filename:
+                raise StoreUnavailable(f"{where}: {error.filename}: {error.strerror}") from None
+            if not isinstance(error, nats.errors.Error | OSError | TimeoutError):
+                # Such as a seed that is none.
+                raise StoreUnavailable(f"{where}: cannot connect: {type(error).__name__}") from None
             refusals.append(error)
         else:
             return client
@@ -68,9 +76,23 @@ async def connect(
             raise StoreUnavailable(f"{where}: the server does not accept these credentials")
         if loop.time() >= end:
             # The last is that time is over.
-            reason = type(refusals[-2:][0]).__name__
+            last = refusals[-2:][0]
+            reason = "unknown host" if isinstance(last, socket.gaierror) else type(last).__name__
             raise StoreUnavailable(f"{where}: no server answers within {seconds:g} s ({reason})")
         await asyncio.sleep(_PAUSE_SECONDS)
+
+
+class _NoTls(Exception):
+    """A server offers no TLS to who asks for it."""
+
+
+class _Client(Client):
+    """nats-py's, which never sends credentials in clear text to a server that was to speak TLS."""
+
+    def _connect_command(self) -> bytes:
+        if "tls" in self.options and not self._server_info.get("tls_required"):
+            raise _NoTls
+        return super()._connect_command()
 
 
 async def _connect_once(
@@ -266,7 +288,10 @@ class Wire:
             Refused: it answers with an error.
             NoAnswer: it does not answer in time.
         """
-        return await persistently(lambda wait: self.api(verb, body, seconds=wait), seconds)
+        try:
+            return await persistently(lambda wait: self.api(verb, body, seconds=wait), seconds)
+        except NoAnswer as error:
+            raise NoAnswer(f"JetStream did not answer {verb} within {seconds:g} s ({error})") from None
 
     async def gather(self, subject: str, payload: bytes, *, seconds: float) -> tuple[list[Frame], Frame]:
         """Return the answers to a request, and the status message that ended them.

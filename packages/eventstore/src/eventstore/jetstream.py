@@ -8,6 +8,7 @@ noticed and asked of the leader.
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -64,7 +65,11 @@ if TYPE_CHECKING:
 
 OLDEST_SERVER: Final = (2, 12, 4)
 
+_log = logging.getLogger("eventstore")
+
 _START_SECONDS: Final = 10.0
+# Of those to take up a delivery again, which are told.
+_TOLD_ATTEMPTS: Final = frozenset({3, 10, 100})
 _API_SECONDS: Final = 5.0
 # A server that looks for a stream's next commit may be silent while it looks through all the log: 0.5 s for a million.
 _SEARCH_SECONDS: Final = 2.0
@@ -206,6 +211,8 @@ class JetStreamBackend:
             info = await self.wire.ask(f"STREAM.INFO.{self._name}", body, seconds=_API_SECONDS)
         except Refused as error:
             raise translated(error) from None
+        except NoAnswer as error:
+            raise NoAnswer(f"{error}{self.told}") from None
         if (found := log_id_of(info)) != self._log_id:
             raise WrongLog(self._log_id, found)
         return info
@@ -313,7 +320,7 @@ class JetStreamBackend:
         head = await self._reached(after)
         if after >= head:
             return
-        async with aclosing(self._tailing(after)) as items:
+        async with aclosing(self._tailing(after, for_ever=False)) as items:
             async for item in items:
                 if not isinstance(item, Progress):
                     yield item
@@ -324,7 +331,7 @@ class JetStreamBackend:
 
     async def follow(self, *, after: Position) -> AsyncGenerator[Sequence[RawCommit] | Progress, None]:
         await self._reached(after)
-        async with aclosing(self._tailing(after)) as items:
+        async with aclosing(self._tailing(after, for_ever=True)) as items:
             async for item in items:
                 yield item
 
@@ -335,7 +342,9 @@ class JetStreamBackend:
             raise UnknownPosition(after, head)
         return head
 
-    async def _tailing(self, after: Position) -> AsyncGenerator[Sequence[RawCommit] | Progress, None]:
+    async def _tailing(
+        self, after: Position, *, for_ever: bool
+    ) -> AsyncGenerator[Sequence[RawCommit] | Progress, None]:
         """Yield what a delivery brings; when it is lost, begin another one after the last commit that was yielded."""
         loop = asyncio.get_running_loop()
         position, attempt, lost_at = after, 0, 0.0
@@ -344,7 +353,9 @@ class JetStreamBackend:
             try:
                 if attempt:
                     await self._check_same(position)
-                delivery = Delivery(self._connect, wire, self._name, self._commits, after=position)
+                delivery = Delivery(
+                    self._connect, wire, self._name, self._commits, after=position, head=self._last_sequence
+                )
                 self._deliveries.add(delivery)
                 try:
                     async with delivery, aclosing(delivery.items()) as items:
@@ -362,21 +373,29 @@ class JetStreamBackend:
                 lost_at = lost_at if attempt > 1 else loop.time()
                 # Servers that have just come up may not know yet all that they have.
                 patient = loop.time() < lost_at + self._start_seconds
-                if isinstance(error, StoreNotFound | NotAStore | UnknownPosition) and not patient:
+                for_good = isinstance(error, StoreNotFound | NotAStore | UnknownPosition)
+                if not patient and (for_good or not for_ever):
+                    if isinstance(error, Lost | NoAnswer):
+                        raise StoreUnavailable(f"the log is not delivered: no server answers{self.told}") from None
                     raise
+                level = logging.WARNING if attempt in _TOLD_ATTEMPTS else logging.DEBUG
+                _log.log(level, "the delivery of %s is taken up again: %s%s", self._name, error, self.told)
                 await asyncio.sleep(random.uniform(0.01, min(0.05 * 2 ** min(attempt, 6), 2.0)))  # noqa: S311 (jitter)
 
     async def _check_same(self, position: Position) -> None:
         """Refuse to go on where another log, or an older copy of this one, has come in its place."""
-        last = (await self._state())["last_seq"]
+        last = await self._last_sequence()
         if position > last:
             raise UnknownPosition(position, last)
+
+    async def _last_sequence(self) -> int:
+        return int((await self._state())["last_seq"])
 
     async def head(self) -> Position:
         return await persistently(lambda _: self._head(), _API_SECONDS)
 
     async def _head(self) -> Position:
-        last = (await self._state())["last_seq"]
+        last = await self._last_sequence()
         if last < self._seen:
             raise NoAnswer("the server has not caught up with what was acknowledged")
         self._seen = last
