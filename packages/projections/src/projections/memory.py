@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from projections._projection import Name
 
 _GONE = object()
+_SHADOW = "~"
 
 
 class Draft(MutableMapping[str, Any]):
@@ -58,7 +59,8 @@ class Draft(MutableMapping[str, Any]):
 class MemoryModel:
     """Keeps views in one dictionary, whose keys start with words that a projection owns as patterns: ``order:*``.
 
-    A projection's transaction is a ``Draft`` of it.
+    Keys that begin with ``~`` are those of generations that are not live. A projection's transaction is a ``Draft`` of
+    the dictionary.
     """
 
     def __init__(self) -> None:
@@ -94,7 +96,7 @@ class MemoryModel:
 
     def naming(self, projection: str, generation: int) -> Name:
         """Put the generation before each key."""
-        return lambda name: f"~{projection}.{generation}~{name}"
+        return lambda name: f"{_SHADOW}{projection}.{generation}~{name}"
 
     async def prepare(self, setup: Callable[[Draft, Name], Awaitable[None] | None], name: Name) -> None:
         """Let a projection set up."""
@@ -138,5 +140,8 @@ def _keys(view: MutableMapping[str, Any], owns: Sequence[str], name: Name) -> li
     return [
         key
         for key in view
-        if key.startswith(start) and any(fnmatchcase(key[len(start) :], pattern) for pattern in owns)
+        if key.startswith(start)
+        # A pattern may begin with *, which must not find what is kept for other generations.
+        and (start or not key.startswith(_SHADOW))
+        and any(fnmatchcase(key[len(start) :], pattern) for pattern in owns)
     ]

@@ -9,8 +9,10 @@ import asyncio
 import json
 import re
 import sqlite3
+from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 from eventstore import InvalidInput
@@ -125,7 +127,7 @@ class SqliteModel:
 
         def work(connection: sqlite3.Connection) -> None:
             with _transaction(connection):
-                setup(connection, name)
+                _refuse_waiting(setup(connection, name))
 
         await self._do(work)
 
@@ -154,7 +156,9 @@ class SqliteModel:
         def swap(connection: sqlite3.Connection) -> None:
             for plain, rebuilt in tables:
                 connection.execute(f"DROP TABLE IF EXISTS {plain}")
-                connection.execute(f"ALTER TABLE {rebuilt} RENAME TO {plain}")
+                # A projection may make a table only when it has a row for it.
+                if connection.execute(f"PRAGMA table_info({rebuilt})").fetchone():
+                    connection.execute(f"ALTER TABLE {rebuilt} RENAME TO {plain}")
 
         return swap
 
@@ -177,13 +181,21 @@ def _commit(
         if (0 if found is None else found.revision) != expected:
             return False
         if changes is not None:
-            changes(connection)
+            _refuse_waiting(changes(connection))
         if record is None:
             connection.execute(f"DELETE FROM {_RECORDS} WHERE key = ?", (key,))  # noqa: S608
         else:
             row = (key, record, expected + 1)
             connection.execute(f"INSERT OR REPLACE INTO {_RECORDS} VALUES (?, ?, ?)", row)  # noqa: S608
     return True
+
+
+def _refuse_waiting(answer: object) -> None:
+    """Refuse what an async function returns, of which nothing has run: the checkpoint would move on without it."""
+    if isawaitable(answer):
+        if isinstance(answer, Coroutine):
+            answer.close()
+        raise TypeError("a projection on SQLite is a plain function, not an async one")
 
 
 @contextmanager
@@ -226,6 +238,8 @@ class _Reading:
     def page(self, connection: sqlite3.Connection) -> list[tuple[str, bytes]]:
         """Return the next entries, none at the end."""
         keys, columns = self._shape(connection)
+        if not columns:
+            return []  # there is no such table
         key = ", ".join(keys)
         where = f"WHERE ({key}) > ({', '.join('?' * len(keys))})" if self._after else ""
         rows = connection.execute(
