@@ -33,6 +33,7 @@ _PAGE: Final = 1_000
 _PAGE_OF_STARTS: Final = 100
 _LABEL: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _TYPE: Final = re.compile(r"-\[:([A-Za-z_][A-Za-z0-9_]*)\]->")
+_GONE: Final = "ProjectionGone"
 _NO_LIMIT: Final = 2**63 - 1
 
 # All parameters are in one map: the server plans a statement anew for each size class of a parameter that is a text.
@@ -188,7 +189,8 @@ class Neo4jModel:
 
     async def swapping(self, owns: Sequence[str], name: Name) -> Changes[AsyncTransaction]:
         """Return changes that put a generation's nodes and relationships in the live ones' place."""
-        return _Sweep([*_Owned.of(owns, str).deleting(), *_Owned.of(owns, name).becoming_plain()])
+        live, rebuilt = _Owned.of(owns, str), _Owned.of(owns, name)
+        return _Sweep([*live.making_way(), *rebuilt.becoming_plain(), f"MATCH (old:{_GONE}) DETACH DELETE old"])
 
 
 class _Sweep:
@@ -224,6 +226,17 @@ class _Owned(NamedTuple):
         return [
             *(f"MATCH ()-[old:{quoted(actual)}]->() DELETE old" for actual in self.types),
             *(f"MATCH (old:{quoted(actual)}) DETACH DELETE old" for actual in self.labels),
+        ]
+
+    def making_way(self) -> list[str]:
+        """Return statements that take its labels from nodes that are deleted later.
+
+        Version 5.26 compares each node that comes under a uniqueness constraint with all that the transaction has
+        deleted: were they deleted at once, a swap of 20,000 nodes would take eight seconds instead of one.
+        """
+        return [
+            *(f"MATCH ()-[old:{quoted(actual)}]->() DELETE old" for actual in self.types),
+            *(f"MATCH (old:{quoted(actual)}) SET old:{_GONE} REMOVE old:{quoted(actual)}" for actual in self.labels),
         ]
 
     def becoming_plain(self) -> list[str]:
