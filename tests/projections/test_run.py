@@ -142,7 +142,9 @@ async def scene(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
                 yield Scene(IN_SQLITE, store, model, Monitor())
         else:
             async with AsyncGraphDatabase.driver(request.getfixturevalue(request.param)) as driver:
-                yield Scene(in_neo4j(uuid.uuid4().hex[:12]), store, Neo4jModel(driver), Monitor())
+                yield Scene(
+                    in_neo4j(uuid.uuid4().hex[:12]), store, Neo4jModel(driver, transaction_seconds=15), Monitor()
+                )
 
 
 async def test_follows(scene: Scene) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from neo4j import Query
@@ -19,12 +19,13 @@ from neo4j.exceptions import (
 from projections._errors import ModelRefused, ModelUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
 
-    from neo4j import AsyncDriver, AsyncSession
+    from neo4j import AsyncDriver, AsyncSession, AsyncTransaction
 
 _OLDEST: Final = (5, 26)
-_FETCHED: Final = 1_000
+#: A session that gets no hints on statements, such as that there is no such label yet.
+QUIET: Final = {"notifications_min_severity": "OFF"}
 
 _OUT_OF_MEMORY: Final = "Neo.TransientError.General.MemoryPoolOutOfMemoryError"
 _PASSING: Final = (
@@ -62,7 +63,7 @@ class Server:
         self._fit = False
 
     async def check(self) -> None:
-        """See once that the server is not too old."""
+        """See, the first time, that the server is not too old."""
         if not self._fit:
             agent = (await self._driver.get_server_info()).agent
             found = re.match(r"Neo4j/(\d+)\.(\d+)", agent)
@@ -71,18 +72,25 @@ class Server:
                 raise ModelRefused(f"needs Neo4j {wanted} or later, found {agent:.40}: upgrade the server")
             self._fit = True
 
-    def session(self, *, quiet: bool = False, fetch_size: int = _FETCHED) -> AsyncSession:
-        """Return a session; a quiet one gets no hints on statements, such as that there is no such label yet."""
-        if quiet:
-            return self._driver.session(
-                database=self._database, fetch_size=fetch_size, notifications_min_severity="OFF"
-            )
-        return self._driver.session(database=self._database, fetch_size=fetch_size)
+    @asynccontextmanager
+    async def session(self, **settings: Any) -> AsyncIterator[AsyncSession]:
+        """Open a session; what is not set is as the driver's owner wants it."""
+        await self.check()
+        async with self._driver.session(database=self._database, **settings) as session:
+            yield session
+
+    @asynccontextmanager
+    async def transaction(self, seconds: float, **settings: Any) -> AsyncIterator[AsyncTransaction]:
+        """Begin a transaction that the server takes back after so many seconds; without a commit, nothing was done."""
+        async with (
+            self.session(**settings) as session,
+            await session.begin_transaction(timeout=seconds) as tx,
+        ):
+            yield tx
 
     async def rows(self, statement: str, **values: object) -> list[list[Any]]:
         """Run one statement by itself."""
-        await self.check()
-        async with self.session(quiet=True) as session:
+        async with self.session(**QUIET) as session:
             result = await session.run(Query(statement, timeout=self._seconds), p=values)
             return [record.values() async for record in result]
 
@@ -106,9 +114,7 @@ def fault_of(error: Neo4jError | DriverError) -> ModelUnavailable | None:
         return ModelUnavailable(f"Neo4j does not answer: {type(error).__name__}")
     code = getattr(error, "code", None) or ""
     if code.startswith(_TIMED_OUT):
-        return ModelUnavailable(
-            "a transaction took too long: if this stays so, make batches smaller or transaction_seconds more"
-        )
+        return ModelUnavailable("a transaction took too long: if this stays so, give it more time, or less to do")
     # It calls itself transient, and the same batch will not fit the next time either.
     if code != _OUT_OF_MEMORY and code.startswith(_PASSING):
         return ModelUnavailable(f"Neo4j cannot do it now: {code}")

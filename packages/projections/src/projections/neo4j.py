@@ -16,10 +16,11 @@ from neo4j.exceptions import DriverError, Neo4jError
 
 from projections._errors import ModelUnavailable
 from projections._model import Stored
-from projections._neo4j_server import Server, fault_of, quoted, translated
+from projections._neo4j_server import QUIET, Server, fault_of, quoted, translated
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+    from contextlib import AbstractAsyncContextManager
 
     from eventstore import Bound, StreamId
     from neo4j import AsyncDriver, AsyncTransaction
@@ -32,6 +33,7 @@ _PAGE: Final = 1_000
 _PAGE_OF_STARTS: Final = 100
 _LABEL: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _TYPE: Final = re.compile(r"-\[:([A-Za-z_][A-Za-z0-9_]*)\]->")
+_GONE: Final = "ProjectionGone"
 _NO_LIMIT: Final = 2**63 - 1
 
 # All parameters are in one map: the server plans a statement anew for each size class of a parameter that is a text.
@@ -86,6 +88,7 @@ class Neo4jModel:
     def __init__(self, driver: AsyncDriver, *, database: str | None = None, transaction_seconds: float = 5.0) -> None:
         self._server = Server(driver, database, transaction_seconds)
         self._seconds = transaction_seconds
+        self._long = transaction_seconds * _SWEEP_TIMES
 
     async def load(self, key: str) -> Stored | None:
         """Return a record."""
@@ -107,14 +110,10 @@ class Neo4jModel:
             values["record"] = f"{expected + 1} {record.decode('latin-1')}"
         statement = f"{_OLD if expected else _NEW} {_LOCKED} {_REMOVED if record is None else _REPLACED}"
         with translated():
-            await self._server.check()
             if not expected:
                 # Without it, two could make the same record.
                 await self._server.rows(_RECORDS)
-            async with (
-                self._server.session(quiet=sweep is not None) as session,
-                await session.begin_transaction(timeout=self._timeout(long=sweep is not None)) as tx,
-            ):
+            async with self._transaction(sweep) as tx:
                 result = await tx.run(statement, p=values)
                 if await result.single() is None:
                     return False
@@ -122,21 +121,22 @@ class Neo4jModel:
                 if waiting is not None:
                     await waiting
                 await tx.commit()
-            if sweep is not None and sweep.gone:
+            if sweep is not None:
                 await self._drop_schema(sweep.gone)
         return True
 
-    def _timeout(self, *, long: bool) -> float:
-        return self._seconds * (_SWEEP_TIMES if long else 1)
+    def _transaction(self, sweep: _Sweep | None) -> AbstractAsyncContextManager[AsyncTransaction]:
+        return (
+            self._server.transaction(self._seconds) if sweep is None else self._server.transaction(self._long, **QUIET)
+        )
 
     async def _drop_schema(self, names: Sequence[str]) -> None:
         """Drop the constraints and indexes of labels and types, which cannot share a transaction with data."""
-        for kind in ("CONSTRAINT", "INDEX"):
-            plural = f"{kind}ES" if kind == "INDEX" else f"{kind}S"
+        for kind, kinds in (("CONSTRAINT", "CONSTRAINTS"), ("INDEX", "INDEXES")) if names else ():
             found = await self._server.rows(
-                f"SHOW {plural} YIELD name, labelsOrTypes"
-                " WHERE any(word IN labelsOrTypes WHERE word IN $p.names) RETURN name",
-                names=list(names),
+                f"SHOW {kinds} YIELD name, labelsOrTypes WHERE any(word IN labelsOrTypes WHERE word IN $p.names)"
+                " RETURN name",
+                names=names,
             )
             for [name] in found:
                 await self._server.rows(f"DROP {kind} {quoted(name)} IF EXISTS")
@@ -149,11 +149,7 @@ class Neo4jModel:
     async def prepare(self, setup: Callable[[AsyncTransaction, Name], Awaitable[None] | None], name: Name) -> None:
         """Let a projection make its constraints and indexes."""
         with translated():
-            await self._server.check()
-            async with (
-                self._server.session() as session,
-                await session.begin_transaction(timeout=self._timeout(long=True)) as tx,
-            ):
+            async with self._server.transaction(self._long) as tx:
                 waiting = setup(tx, name)
                 if waiting is not None:
                     await waiting
@@ -163,10 +159,9 @@ class Neo4jModel:
         """Yield nodes, and for each type and pair of nodes the relationships between them, as JSON."""
         owned = _Owned.of(owns, name)
         with translated():
-            await self._server.check()
             reading = _Reading(owned, await self._identifying(owned))
             # A record costs the driver more than what is in it: each is a page of many.
-            async with self._server.session(quiet=True, fetch_size=1) as session:
+            async with self._server.session(fetch_size=1, **QUIET) as session:
                 for statement in reading.of_nodes():
                     async for record in await session.run(statement):
                         for row in record[0]:
@@ -194,7 +189,8 @@ class Neo4jModel:
 
     async def swapping(self, owns: Sequence[str], name: Name) -> Changes[AsyncTransaction]:
         """Return changes that put a generation's nodes and relationships in the live ones' place."""
-        return _Sweep([*_Owned.of(owns, str).deleting(), *_Owned.of(owns, name).becoming_plain()])
+        live, rebuilt = _Owned.of(owns, str), _Owned.of(owns, name)
+        return _Sweep([*live.making_way(), *rebuilt.becoming_plain(), f"MATCH (old:{_GONE}) DETACH DELETE old"])
 
 
 class _Sweep:
@@ -230,6 +226,17 @@ class _Owned(NamedTuple):
         return [
             *(f"MATCH ()-[old:{quoted(actual)}]->() DELETE old" for actual in self.types),
             *(f"MATCH (old:{quoted(actual)}) DETACH DELETE old" for actual in self.labels),
+        ]
+
+    def making_way(self) -> list[str]:
+        """Return statements that take its labels from nodes that are deleted later.
+
+        Version 5.26 compares each node that comes under a uniqueness constraint with all that the transaction has
+        deleted: were they deleted at once, a swap of 20,000 nodes would take eight seconds instead of one.
+        """
+        return [
+            *(f"MATCH ()-[old:{quoted(actual)}]->() DELETE old" for actual in self.types),
+            *(f"MATCH (old:{quoted(actual)}) SET old:{_GONE} REMOVE old:{quoted(actual)}" for actual in self.labels),
         ]
 
     def becoming_plain(self) -> list[str]:
