@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 import uuid
@@ -366,6 +367,8 @@ def _spared(versions: Sequence[int]) -> int:
 @contextmanager
 def _translated(unavailable: type[Exception], refused: type[Exception]) -> Iterator[None]:
     """Tell faults that pass from servers that are not fit, without their addresses and what they answered."""
+    task = asyncio.current_task()
+    cancelled = task.cancelling() if task else 0
     try:
         yield
     except (AuthenticationError, AuthorizationError) as error:
@@ -379,6 +382,10 @@ def _translated(unavailable: type[Exception], refused: type[Exception]) -> Itera
         if code in _PASSING:
             raise unavailable(f"Valkey cannot be used now: {code}") from error
         raise refused(f"Valkey cannot be used: {_UNFIT.get(code, f'it answers {code}')}") from error
+    finally:
+        # The driver sends through wait_for, which before Python 3.12 may lose that its task was cancelled.
+        if task and task.cancelling() > cancelled:
+            raise asyncio.CancelledError
 
 
 def _code(error: ResponseError) -> str:
@@ -409,6 +416,8 @@ def _read(pipe: Any, key: bytes, type: bytes) -> None:
 
 
 def _canonical(type: bytes, content: Any) -> bytes:
+    if type == b"set":
+        content = set(content)
     return json.dumps([type.decode(), _plain(content)], sort_keys=True).encode()
 
 
