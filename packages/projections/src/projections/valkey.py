@@ -9,32 +9,24 @@ from contextlib import contextmanager
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-import msgspec
-from eventstore import InvalidInput, Position, Snapshot, StoreUnavailable, Version
+from eventstore import InvalidInput
 from valkey.asyncio.client import Pipeline
-from valkey.exceptions import (
-    AuthenticationError,
-    AuthorizationError,
-    InvalidResponse,
-    NoPermissionError,
-    OutOfMemoryError,
-    ReadOnlyError,
-    ResponseError,
-)
-from valkey.exceptions import ConnectionError as NotConnected
-from valkey.exceptions import TimeoutError as TimedOut
+from valkey.exceptions import ResponseError
 
 from projections._errors import ModelRefused, ModelUnavailable, ProjectionError
 from projections._model import Stored
+from projections._valkey_faults import UNFIT, binary, code_of, translated
+from projections._valkey_snapshots import ValkeySnapshots
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 
-    from eventstore import Bound, StreamId
     from valkey.asyncio import Valkey
 
     from projections._model import Changes
     from projections._projection import Name
+
+__all__ = ["CommandFailed", "ValkeyModel", "ValkeySnapshots", "Writes"]
 
 _OLDEST: Final = "7.2"
 _FIT_SECONDS: Final = 10.0
@@ -62,20 +54,6 @@ else
 end
 return {'done'}
 """
-
-# An error reply begins with a code. These pass by themselves.
-_PASSING: Final = frozenset({"BUSY", "LOADING", "MASTERDOWN", "NOREPLICAS", "TRYAGAIN"})
-_UNFIT: Final = {
-    "CLUSTERDOWN": "it is a cluster; a view needs a server that is none",
-    "MISCONF": "it cannot write to its disk, and so takes no changes; its log says why",
-    "MOVED": "it is a cluster; a view needs a server that is none",
-    "NOPERM": "its user may not do what a view needs: EVAL, INFO, SCAN, and the commands of the projection on its keys",
-    "OOM": "its memory is full: raise maxmemory, or remove what is not needed",
-    "READONLY": "it is a read-only replica: name the primary",
-    "WRONGTYPE": "something else is kept under the key of the record: choose another prefix",
-}
-# The driver makes classes of these, without the code.
-_CODES: Final = {OutOfMemoryError: "OOM", ReadOnlyError: "READONLY", NoPermissionError: "NOPERM"}
 
 
 class CommandFailed(ProjectionError):
@@ -108,12 +86,15 @@ class ValkeyModel:
     to the last state of each key first, or writes what adds up, such as HINCRBY. One script then compares the record,
     runs what was queued and replaces the record; so a batch is there once, whoever is killed, paused or cut off.
 
-    **What no server takes back.** When a command is refused as it runs, those before it stay written: neither a script
-    nor MULTI rolls back. Only then: want of memory, disk or rights refuses a batch as a whole. The script stops there,
-    leaves the record where it was and ``CommandFailed`` stops the projection. Writes that set are made good by the
-    next try. Writes that add are then there twice: rebuild the view after the repair.
+    **What no server takes back.** A full memory, a disk that cannot be written or a replica refuse a batch as a whole.
+    But where one command is refused as it runs, such as HSET on a text, those before it stay written: neither a script
+    nor MULTI rolls back. The script stops there and leaves the record where it was, and ``CommandFailed`` stops the
+    projection at that commit. Writes that set are made good by the next try. Writes that add may then be there more
+    than once: rebuild the view after the repair.
 
     Scripts and blocking commands cannot be queued. A command has at most 7,000 words.
+
+    A swap is one script too, which the server answers nobody during: 0.3 s where 100,000 keys are replaced.
 
     Needs Valkey or Redis 7.2, no cluster, ``maxmemory-policy noeviction``, and ``appendonly yes`` if views are to
     outlive the server. What a server loses in a crash it loses of view and record alike, and it is applied again.
@@ -124,7 +105,7 @@ class ValkeyModel:
     """
 
     def __init__(self, client: Valkey, *, prefix: str = "projection") -> None:
-        self._client = _binary(client)
+        self._client = binary(client)
         self._prefix = prefix
         self._fit_until = 0.0
         # Who wrote the revision that was seen last. A server that crashes, or a replica that takes over, may have lost
@@ -159,7 +140,7 @@ class ValkeyModel:
             )
         if outcome == b"failed":
             command, answer = (text.decode(errors="replace") for text in failed)
-            raise CommandFailed(command, _code(ResponseError(answer))) from ResponseError(answer)
+            raise CommandFailed(command, code_of(ResponseError(answer))) from ResponseError(answer)
         if outcome == b"done":
             self._seen[key] = (revision, by)
         return bool(outcome == b"done")
@@ -186,7 +167,7 @@ class ValkeyModel:
     @contextmanager
     def _asking(self) -> Iterator[None]:
         try:
-            with _translated(ModelUnavailable, ModelRefused):
+            with translated(ModelUnavailable, ModelRefused):
                 yield
         except ModelUnavailable:
             # What answers next may be another server.
@@ -201,9 +182,9 @@ class ValkeyModel:
             info = await self._client.info("server", "memory", "replication", "cluster")
         version, policy = str(info["redis_version"]), info["maxmemory_policy"]
         if info["cluster_enabled"]:
-            raise ModelRefused(f"Valkey cannot be used: {_UNFIT['CLUSTERDOWN']}")
+            raise ModelRefused(f"Valkey cannot be used: {UNFIT['CLUSTERDOWN']}")
         if info["role"] != "master":
-            raise ModelRefused(f"Valkey cannot be used: {_UNFIT['READONLY']}")
+            raise ModelRefused(f"Valkey cannot be used: {UNFIT['READONLY']}")
         if _numbers(version) < _numbers(_OLDEST):
             raise ModelRefused(f"Valkey cannot be used: it is of version {version}; {_OLDEST} or later is needed")
         if policy != "noeviction":
@@ -228,7 +209,7 @@ class ValkeyModel:
             answers = await pipe.execute(raise_on_error=False)
         for command, answer in zip(commands, answers, strict=True):
             if isinstance(answer, ResponseError):
-                raise CommandFailed(str(command[0]), _code(answer)) from answer
+                raise CommandFailed(str(command[0]), code_of(answer)) from answer
 
     async def entries(self, owns: Sequence[str], name: Name) -> AsyncIterator[tuple[str, bytes]]:
         """Yield keys, and their type and content as JSON; what cannot be ordered otherwise is sorted."""
@@ -281,110 +262,6 @@ class ValkeyModel:
         return sorted(key for key in found if not key.startswith(others))
 
 
-class ValkeySnapshots:
-    """Keeps the snapshots of a stream, log and tag in a hash of its own, whose fields are named by their place.
-
-    Of more than ``keep`` of them the newest and the oldest stay, and of the others goes the one that leaves the
-    smallest gap for its age. So gaps grow with age, and what is far back costs time in proportion.
-
-    Args:
-        client: without ``decode_responses``; the caller closes it.
-        prefix: of the keys.
-        keep: how many snapshots of a stream.
-    """
-
-    def __init__(self, client: Valkey, *, prefix: str = "snapshot", keep: int = 50) -> None:
-        if keep < 2:  # noqa: PLR2004 (the newest and the oldest)
-            raise InvalidInput("keep", f"expected at least 2 snapshots of a stream, got {keep}")
-        self._client = _binary(client)
-        self._prefix = prefix
-        self._keep = keep
-
-    async def save(self, snapshot: Snapshot) -> None:
-        """Keep a snapshot, and let go of one too many."""
-        key = self._key(snapshot.stream, snapshot.log_id, snapshot.tag)
-        place = (int(snapshot.version), int(snapshot.position), snapshot.occurred)
-        with _translated(StoreUnavailable, StoreUnavailable):
-            others = [other for other in await self._places(key) if other != place]
-            gone = [other for other in others if other[0] == place[0]]
-            kept = sorted({*others, place}.difference(gone))
-            while len(kept) > self._keep:
-                gone.append(kept.pop(_spared([version for version, _, _ in kept])))
-            content = msgspec.msgpack.encode((snapshot.state, snapshot.commits))
-            await self._client.execute_command("HSET", key, _field(place), content)
-            if gone:
-                await self._client.execute_command("HDEL", key, *map(_field, gone))
-
-    async def load(self, stream: StreamId, *, log_id: str, tag: str, bound: Bound) -> Snapshot | None:
-        """Return the newest one within a bound."""
-        key = self._key(stream, log_id, tag)
-        with _translated(StoreUnavailable, StoreUnavailable):
-            for place in sorted(await self._places(key), reverse=True):
-                version, position, occurred = place
-                if bound.admits(version=version, position=position, occurred=occurred):
-                    content = await self._client.execute_command("HGET", key, _field(place))
-                    # Between the two, it may have been let go.
-                    if content is not None:
-                        state, commits = msgspec.msgpack.decode(content, type=tuple[bytes, bytes])
-                        return Snapshot(
-                            stream, Version(version), Position(position), occurred, log_id, tag, state, commits
-                        )
-        return None
-
-    def _key(self, stream: StreamId, log_id: str, tag: str) -> bytes:
-        return f"{self._prefix}:".encode() + msgspec.json.encode((stream.category, stream.id, log_id, tag))
-
-    async def _places(self, key: bytes) -> list[tuple[int, int, int]]:
-        """Return the version, the position and the occurred time of each snapshot."""
-        fields = await self._client.execute_command("HKEYS", key)
-        return [
-            (int(version), int(position), int(occurred)) for version, position, occurred in map(bytes.split, fields)
-        ]
-
-
-def _binary(client: Any) -> Any:
-    """Return a client that answers in bytes; the driver's annotations know nothing of these, hence no type."""
-    if client.connection_pool.get_encoder().decode_responses:
-        raise InvalidInput("client", "expected one without decode_responses: what is kept is not always text")
-    return client
-
-
-def _field(place: tuple[int, int, int]) -> str:
-    return " ".join(map(str, place))
-
-
-def _spared(versions: Sequence[int]) -> int:
-    """Return which of these leaves the smallest gap for its age."""
-    newest = versions[-1]
-    gaps = [
-        (after - before) / (newest - at)
-        for before, at, after in zip(versions, versions[1:-1], versions[2:], strict=False)
-    ]
-    return gaps.index(min(gaps)) + 1
-
-
-@contextmanager
-def _translated(unavailable: type[Exception], refused: type[Exception]) -> Iterator[None]:
-    """Tell faults that pass from servers that are not fit, without their addresses and what they answered."""
-    try:
-        yield
-    except (AuthenticationError, AuthorizationError) as error:
-        raise refused("Valkey does not accept the user or password of the client") from error
-    except InvalidResponse as error:
-        raise refused("what answers is not a Valkey") from error
-    except (NotConnected, TimedOut, OSError) as error:
-        raise unavailable(f"Valkey cannot be reached: {type(error).__name__}") from error
-    except ResponseError as error:
-        code = _code(error)
-        if code in _PASSING:
-            raise unavailable(f"Valkey cannot be used now: {code}") from error
-        raise refused(f"Valkey cannot be used: {_UNFIT.get(code, f'it answers {code}')}") from error
-
-
-def _code(error: ResponseError) -> str:
-    return _CODES.get(type(error)) or str(error).split(" ", 1)[0]
-
-
 def _numbers(version: str) -> list[int]:
     return [int(part) for part in version.split(".")]
 
@@ -409,6 +286,8 @@ def _read(pipe: Any, key: bytes, type: bytes) -> None:
 
 
 def _canonical(type: bytes, content: Any) -> bytes:
+    if type == b"set":
+        content = set(content)
     return json.dumps([type.decode(), _plain(content)], sort_keys=True).encode()
 
 
