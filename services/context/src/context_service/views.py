@@ -136,14 +136,14 @@ def all_ready(views: Sequence[View], monitor: Monitor) -> bool:
 
 
 @contextmanager
-def offering(monitor: Monitor, address: str) -> Iterator[None]:
-    """Offer metrics over HTTP at HOST:PORT while the block runs; nowhere when that is empty.
+def offering(monitor: Monitor, address: str) -> Iterator[int]:
+    """Offer metrics over HTTP at HOST:PORT while the block runs, nowhere when that is empty; yields the port.
 
     Raises:
         InvalidInput: the address cannot be listened on.
     """
     if not address:
-        yield
+        yield 0
         return
     host, _, port = address.rpartition(":")
     try:
@@ -151,7 +151,7 @@ def offering(monitor: Monitor, address: str) -> Iterator[None]:
     except (OSError, ValueError, OverflowError):
         raise InvalidInput("metrics", f"expected HOST:PORT that is free, got {address!r}") from None
     try:
-        yield
+        yield server.server_port
     finally:
         server.shutdown()
         server.server_close()
