@@ -35,10 +35,8 @@ async def write(stories: Stories, *decisions: str) -> None:
     for number, id in enumerate(decisions):
         news.append(pb.DecisionAddedEvent(decision_id=id, title=id, status=pb.APPROVED))
         if number:
-            link = pb.DecisionLinkedEvent(
-                source_id=id, target_id=decisions[number - 1], kind=pb.DEPENDS_ON, stated_by=id
-            )
-            news.append(link)
+            before = decisions[number - 1]
+            news.append(pb.DecisionLinkedEvent(source_id=id, target_id=before, kind=pb.DEPENDS_ON, stated_by=id))
     await stories.store.append(S1, news, expected=ANY)
 
 
@@ -109,7 +107,7 @@ async def test_readiness(stories: Stories) -> None:
         serving(stories, "127.0.0.1:0", ready=lambda: ready) as address,
         grpc.aio.insecure_channel(address) as channel,
     ):
-        health = health_pb2_grpc.HealthStub(channel)
+        health: Any = health_pb2_grpc.HealthStub(channel)
         watching = health.Watch(health_pb2.HealthCheckRequest())
         states = []
         async for answer in watching:
