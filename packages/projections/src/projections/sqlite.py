@@ -159,8 +159,18 @@ class SqliteModel:
                 # A projection may make a table only when it has a row for it.
                 if connection.execute(f"PRAGMA table_info({rebuilt})").fetchone():
                     connection.execute(f"ALTER TABLE {rebuilt} RENAME TO {plain}")
+                    _rename_indexes(connection, plain, end=name(""))
 
         return swap
+
+
+def _rename_indexes(connection: sqlite3.Connection, table: str, *, end: str) -> None:
+    """Make a table's indexes anew without the end of their names: SQLite renames none."""
+    query = "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND tbl_name = ? AND sql IS NOT NULL"
+    for index, statement in connection.execute(query, (table,)).fetchall():
+        if end in index:
+            connection.execute(f'DROP INDEX "{index}"')
+            connection.execute(statement.replace(index, index.replace(end, ""), 1))
 
 
 def _load(connection: sqlite3.Connection, key: str) -> Stored | None:
@@ -182,6 +192,8 @@ def _commit(
             return False
         if changes is not None:
             _refuse_waiting(changes(connection))
+            if not connection.in_transaction:
+                raise TypeError("a projection must not end its transaction, as commit and executescript do")
         if record is None:
             connection.execute(f"DELETE FROM {_RECORDS} WHERE key = ?", (key,))  # noqa: S608
         else:

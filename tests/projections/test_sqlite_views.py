@@ -1,0 +1,62 @@
+"""What only SQLite has: indexes, and functions that end the transaction they are given."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import TYPE_CHECKING
+
+from eventstore import StreamId, open_store
+from projections import Monitor, Projection, rebuild
+from projections.sqlite import SqliteModel
+
+from tests.projections.test_run import Scene
+from tests.projections.views import CODEC, numbers
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from projections import Batch, Name
+
+
+def table(tx: sqlite3.Connection, name: Name) -> None:
+    tx.execute(f"CREATE TABLE IF NOT EXISTS {name('rows')}(id TEXT PRIMARY KEY, n INTEGER)")
+    tx.execute(f"CREATE INDEX IF NOT EXISTS {name('rows_by_n')} ON {name('rows')}(n)")
+
+
+def insert(tx: sqlite3.Connection, batch: Batch) -> None:
+    for commit in batch:
+        tx.execute(f"INSERT OR REPLACE INTO {batch.name('rows')} VALUES (?, 1)", (commit.stream.id,))  # noqa: S608
+
+
+def ends(tx: sqlite3.Connection, batch: Batch) -> None:
+    tx.executescript(f"INSERT OR REPLACE INTO {batch.name('rows')} VALUES ('x', 1)")  # noqa: S608
+
+
+async def test_indexes(tmp_path: Path) -> None:
+    """After a swap a table has its indexes under their plain names, and no other ones."""
+    path = tmp_path / "view.db"
+    projection = Projection("sums", insert, owns=["rows"], setup=table)
+    async with open_store("memory://", CODEC) as store, SqliteModel(path) as model:
+        scene = Scene(projection, store, model, Monitor())
+        for number in range(3):
+            last = await scene.append(f"{number}", 1)
+            async with scene.running():
+                await scene.until(last)
+            await rebuild(projection, store, model)
+    with sqlite3.connect(path) as connection:
+        indexes = connection.execute("SELECT name FROM sqlite_master WHERE type = 'index' AND sql NOT NULL").fetchall()
+        plan = connection.execute("EXPLAIN QUERY PLAN SELECT * FROM rows WHERE n = 1").fetchall()
+    connection.close()
+    assert indexes == [("rows_by_n",)]
+    assert "rows_by_n" in str(plan)
+
+
+async def test_ended_transaction(tmp_path: Path) -> None:
+    """A function that ends its transaction stops the projection, and is named as the reason."""
+    projection = Projection("sums", ends, owns=["rows"], setup=table)
+    async with open_store("memory://", CODEC) as store, SqliteModel(tmp_path / "view.db") as model:
+        await store.append(StreamId("n", "1"), numbers(1), expected=0)
+        scene = Scene(projection, store, model, Monitor())
+        async with scene.running():
+            failure = await scene.until_failed()
+        assert "must not end its transaction" in failure.reason
