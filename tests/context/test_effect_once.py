@@ -1,0 +1,76 @@
+"""The service's read models have each commit's effect once, whatever happens to their runners."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from context_service import graph_neo4j, graph_sqlite
+from context_service.cache import ToMemory, ToValkey, planning_cache
+from context_service.stories import Stories, codec
+from eventstore import MemorySnapshots, StreamId, open_store
+from neo4j import AsyncGraphDatabase
+from projections import rebuild, run, wait_for
+from projections.memory import MemoryModel
+from projections.neo4j import Neo4jModel
+from projections.sqlite import SqliteModel
+from projections.testing import effect_once
+from projections.valkey import ValkeyModel
+from valkey.asyncio import Valkey
+
+from tests.context.test_graph import write_history
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.context.conftest import Imported
+
+
+async def history(seed: int, commits: int) -> list[tuple[StreamId, list[Any]]]:
+    """Return random commits as a trial takes them."""
+    async with open_store("memory://", codec) as store:
+        await write_history(store, random.Random(seed), commits)
+        return [(commit.stream, [event.message for event in commit.events]) async for commit in store.log()]
+
+
+async def test_graph_in_sqlite(tmp_path: Path) -> None:
+    """The graph in SQLite."""
+    async with SqliteModel(tmp_path / "graph.db") as model:
+        await effect_once(graph_sqlite.GRAPH, model, await history(1, 60), codec=codec)
+
+
+@pytest.mark.contract
+@pytest.mark.timeout(180)
+async def test_graph_in_neo4j(neo4j_2026: str) -> None:
+    """The graph in Neo4j."""
+    async with AsyncGraphDatabase.driver(neo4j_2026) as driver:
+        await driver.execute_query("MATCH (n) DETACH DELETE n")
+        await effect_once(graph_neo4j.GRAPH, Neo4jModel(driver), await history(2, 40), codec=codec)
+
+
+@pytest.mark.contract
+@pytest.mark.timeout(120)
+async def test_cache_of_the_peps(imported: Imported, valkey: str) -> None:
+    """The planning cache of 26 years is the same in Valkey as in memory, followed and rebuilt."""
+    async with open_store(imported.url, codec) as store, Valkey.from_url(valkey, db=6) as client:
+        await client.flushdb()
+        stories = Stories(store, MemorySnapshots())
+        memory = MemoryModel()
+        for projection, model in (
+            (planning_cache(stories, ToMemory), memory),
+            (planning_cache(stories, ToValkey), ValkeyModel(client)),
+        ):
+            task = asyncio.create_task(run(projection, store, model))
+            try:
+                await wait_for(projection, model, await store.head(), timeout=60)
+            finally:
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
+            assert not (await rebuild(projection, store, model)).difference
+        texts = {key: value for key, value in memory.view.items() if isinstance(value, str)}
+        assert len(texts) >= 29
+        assert {key: (await client.get(key)).decode() for key in texts} == texts
