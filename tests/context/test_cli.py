@@ -367,7 +367,12 @@ class TestServe:
     def test_settings(self, tmp_path: Path) -> None:
         """The service prints its settings at the start, and what it is not told it takes from the environment."""
         store = f"sqlite:///{tmp_path}/from-env.db?durability=normal"
-        env = {"CONTEXT_STORE": store, "CONTEXT_LISTEN": "127.0.0.1:0", "CONTEXT_LOG_LEVEL": "warning"}
+        env = {
+            "CONTEXT_STORE": store,
+            "CONTEXT_LISTEN": "127.0.0.1:0",
+            "CONTEXT_LOG_LEVEL": "warning",
+            "CONTEXT_GRAPH": "none",
+        }
         with started("serve", **env) as serving:
             address, lines = address_of(serving)
             serving.send_signal(signal.SIGTERM)
@@ -375,9 +380,23 @@ class TestServe:
         settings = dict(line.split(": ", 1) for line in lines)
         assert settings.pop("durability").startswith("normal: ")
         assert re.fullmatch("[0-9a-f]{32}", settings.pop("log"))
-        assert settings == {"store": store, "listen": "127.0.0.1:0", "log-level": "WARNING"}
+        expected = {"graph": "none", "cache": "default", "listen": "127.0.0.1:0", "log-level": "WARNING"}
+        assert settings == {"store": store} | expected
         assert re.fullmatch(r"127\.0\.0\.1:[1-9]\d+", address)
         assert serving.returncode == 0
+
+    def test_projects(self, tmp_path: Path) -> None:
+        """The read models are kept by a process of their own, which offers metrics and stops cleanly."""
+        store = f"sqlite:///{tmp_path}/context.db"
+        with started("project", "--store", store, "--cache", "memory://", "--metrics", "127.0.0.1:0") as projecting:
+            assert projecting.stdout
+            for line in projecting.stdout:
+                if line == "projecting graph, planning-cache\n":
+                    break
+            projecting.send_signal(signal.SIGTERM)
+            projecting.communicate()
+        assert projecting.returncode == 0
+        assert (tmp_path / "context.db-graph").exists()
 
     def test_flags_win(self, tmp_path: Path) -> None:
         """A flag is stronger than the environment."""
