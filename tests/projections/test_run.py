@@ -81,7 +81,7 @@ class Scene(NamedTuple):
             while True:
                 with suppress(UnknownProjection):
                     found = await status(self.projection, self.store, self.model)
-                    if found.record.failure is not None and self.monitor.health("sums").state == "failed":
+                    if found.record.failure is not None and self.monitor.health(self.projection.name).state == "failed":
                         return found.record.failure
                 await asyncio.sleep(0.005)
 
@@ -404,7 +404,7 @@ async def test_a_rebuild_that_was_replaced_leaves_the_other_alone(scene: Scene) 
             async for entry in scene.model.entries(owns, name):
                 yield entry
 
-    other: Keeper[Any] = Keeper(scene.model, "sums~rebuild")
+    other: Keeper[Any] = Keeper(scene.model, f"{scene.projection.name}~rebuild")
     await rebuild(scene.projection, scene.store, TakenOver(), swap="never", lease=LEASE)
     record = await other.load()
     assert record is not None

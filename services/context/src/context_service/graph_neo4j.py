@@ -44,7 +44,7 @@ _OURS: Final = ("key", "since", "until", "of")
 
 async def create(tx: AsyncTransaction, name: Name) -> None:
     """Make the constraints."""
-    unique = [(NODE, "key"), *KINDS.items()]
+    unique = [(NODE, "key"), *KINDS.items(), *((f"Past{kind}", "past_id") for kind in KINDS)]
     for label, field in unique:
         constraint = f"{name(label)}_{field}".lower()
         wanted = f"FOR (n:`{name(label)}`) REQUIRE n.{field} IS UNIQUE"
@@ -60,6 +60,13 @@ async def draw(tx: AsyncTransaction, batch: Batch) -> None:
     for part, statement in queries.writes.items():
         if part in rows:
             await tx.run(_text(statement), p={"rows": rows[part]})
+    # What nothing refers to any more is as if it had never been mentioned.
+    left = [row["key"] for part in rows if part.startswith("end_") for row in rows[part]]
+    left += [
+        row[end] for part in rows if part.startswith("drop_") for row in rows[part] for end in ("source", "target")
+    ]
+    if left:
+        await tx.run(_text(queries.sweep), p={"keys": sorted(set(left))})
 
 
 _LABELS: Final = (NODE, *KINDS, *(f"Past{kind}" for kind in KINDS))
@@ -72,6 +79,7 @@ class _Queries(NamedTuple):
     read: str
     #: In their order, by the kind of change.
     writes: dict[str, str]
+    sweep: str
     #: The word that each type is in this generation.
     words: dict[str, str]
 
@@ -117,7 +125,9 @@ def _rows(known: Known, changed: Changed) -> dict[str, list[dict[str, Any]]]:
             ends = {"source": _key(source), "target": _key(target)}
             _add(rows, f"past_{past.key.type}", {**ends, "properties": then})
         else:
-            before = {**past.properties, "of": _key(past.key), "since": past.since, "until": past.until}
+            key = _key(past.key)
+            before = {**past.properties, "of": key, "since": past.since, "until": past.until}
+            before["past_id"] = f"{key}@{past.since}"
             _add(rows, f"past_{past.key.kind}", {"properties": before})
     for edge_key, edge in changed.edges.items():
         source, target = edge_key.ends
@@ -139,7 +149,10 @@ def _queries(names: tuple[tuple[str, str], ...]) -> _Queries:
     """Return the queries, of the same text for all batches of a generation: planning one costs more than running it."""
     named = {word: f"`{actual}`" for word, actual in names}
     words = {actual: word for word, actual in names}
-    return _Queries(_reading(named.__getitem__), _writing(named.__getitem__), words)
+    name = named.__getitem__
+    alive = "|".join(map(name, KINDS))
+    sweep = f"UNWIND $p.keys AS key MATCH (n:{name(NODE)} {{key: key}}) WHERE NOT n:{alive} AND NOT (n)--() DELETE n"
+    return _Queries(_reading(name), _writing(name), sweep, words)
 
 
 def _reading(name: Callable[[str], str]) -> str:
