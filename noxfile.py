@@ -67,7 +67,8 @@ def unit(session: nox.Session) -> None:
 def contract(session: nox.Session) -> None:
     """Tests of every backend against its contract, with real servers."""
     install(session, "test")
-    session.run("pytest", "-m", "contract", *session.posargs)
+    # Most of it waits for servers, so that two processes take half the time; the servers are shared.
+    session.run("pytest", "-m", "contract and not slow", "-n", "2", "--dist", "loadfile", *session.posargs)
 
 
 @nox.session

@@ -42,7 +42,7 @@ async def test_graph_in_sqlite(tmp_path: Path) -> None:
         await effect_once(graph_sqlite.GRAPH, model, await history(1, 60), codec=codec)
 
 
-@pytest.mark.contract
+@pytest.mark.slow
 @pytest.mark.timeout(180)
 async def test_graph_in_neo4j(neo4j_2026: str) -> None:
     """The graph in Neo4j."""

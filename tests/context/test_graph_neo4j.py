@@ -84,7 +84,7 @@ async def drawn(driver: AsyncDriver, position: int | None = None) -> Graph:
     return as_of(nodes, edges, position)
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 async def test_random_histories(driver: AsyncDriver, seed: int) -> None:
     """Whatever comes in whatever order and batches, the graph is what the stories tell, also of the past."""
     chance = random.Random(seed)

@@ -62,9 +62,8 @@ async def draw(tx: AsyncTransaction, batch: Batch) -> None:
             await tx.run(_text(statement), p={"rows": rows[part]})
     # What nothing refers to any more is as if it had never been mentioned.
     left = [row["key"] for part in rows if part.startswith("end_") for row in rows[part]]
-    left += [
-        row[end] for part in rows if part.startswith("drop_") for row in rows[part] for end in ("source", "target")
-    ]
+    dropped = [row for part in rows if part.startswith("drop_") for row in rows[part]]
+    left += [row[end] for row in dropped for end in ("source", "target")]
     if left:
         await tx.run(_text(queries.sweep), p={"keys": sorted(set(left))})
 
@@ -125,9 +124,9 @@ def _rows(known: Known, changed: Changed) -> dict[str, list[dict[str, Any]]]:
             ends = {"source": _key(source), "target": _key(target)}
             _add(rows, f"past_{past.key.type}", {**ends, "properties": then})
         else:
-            key = _key(past.key)
-            before = {**past.properties, "of": key, "since": past.since, "until": past.until}
-            before["past_id"] = f"{key}@{past.since}"
+            of = _key(past.key)
+            before = {**past.properties, "of": of, "since": past.since, "until": past.until}
+            before["past_id"] = f"{of}@{past.since}"
             _add(rows, f"past_{past.key.kind}", {"properties": before})
     for edge_key, edge in changed.edges.items():
         source, target = edge_key.ends
