@@ -12,7 +12,6 @@ from context_service import graph_neo4j, graph_sqlite
 from context_service.cache import ToMemory, ToValkey, planning_cache
 from context_service.stories import Stories, codec
 from eventstore import MemorySnapshots, StreamId, open_store
-from neo4j import AsyncGraphDatabase
 from projections import rebuild, run, wait_for
 from projections.memory import MemoryModel
 from projections.neo4j import Neo4jModel
@@ -22,6 +21,7 @@ from projections.valkey import ValkeyModel
 from valkey.asyncio import Valkey
 
 from tests.context.test_graph import write_history
+from tests.context.test_graph_neo4j import emptied
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,8 +46,7 @@ async def test_graph_in_sqlite(tmp_path: Path) -> None:
 @pytest.mark.timeout(180)
 async def test_graph_in_neo4j(neo4j_2026: str) -> None:
     """The graph in Neo4j."""
-    async with AsyncGraphDatabase.driver(neo4j_2026) as driver:
-        await driver.execute_query("MATCH (n) DETACH DELETE n")
+    async with emptied(neo4j_2026) as driver:
         await effect_once(graph_neo4j.GRAPH, Neo4jModel(driver), await history(2, 40), codec=codec)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
@@ -11,15 +12,20 @@ import pytest
 from context_service import graph_neo4j
 from context_service.graph import KINDS, TYPES
 from context_service.stories import codec
+from context_service.views import all_ready, open_views, projecting
 from eventstore import EventStore, open_store
 from neo4j import AsyncDriver, AsyncGraphDatabase
-from projections import Batching, rebuild, run, wait_for
+from projections import Batching, Monitor, rebuild, run, wait_for
 from projections.neo4j import Neo4jModel
+from valkey.asyncio import Valkey
 
 from tests.context.test_graph import as_of, states, told, write_history
+from tests.context.test_views import settled, write
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from context_service.stories import Stories
 
     from tests.context.conftest import Imported
     from tests.context.test_graph import Graph
@@ -27,11 +33,19 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.contract, pytest.mark.timeout(120)]
 
 
+async def empty(driver: AsyncDriver) -> None:
+    """Remove all of the graph, and what is recorded of it; others use the server too."""
+    for label in graph_neo4j.GRAPH.owns:
+        if not label.startswith("-"):
+            await driver.execute_query(f"MATCH (n:{label}) DETACH DELETE n")
+    await driver.execute_query("MATCH (r:ProjectionRecord) WHERE r.key STARTS WITH 'graph' DELETE r")
+
+
 @asynccontextmanager
 async def emptied(url: str) -> AsyncIterator[AsyncDriver]:
-    """Use a server with nothing in it."""
+    """Use a server with nothing of the graph in it."""
     async with AsyncGraphDatabase.driver(url) as driver:
-        await driver.execute_query("MATCH (n) DETACH DELETE n")
+        await empty(driver)
         yield driver
 
 
@@ -108,6 +122,26 @@ async def test_emptied(driver: AsyncDriver, imported: Imported) -> None:
         async with drawing(store, driver, Batching()):
             await wait_for(graph_neo4j.GRAPH, Neo4jModel(driver), await store.head(), timeout=60)
             assert await drawn(driver) == expected
-            await driver.execute_query("MATCH (n) DETACH DELETE n")
+            await empty(driver)
             await wait_for(graph_neo4j.GRAPH, Neo4jModel(driver), await store.head(), timeout=60)
         assert await drawn(driver) == expected
+
+
+async def test_both_emptied(stories: Stories, neo4j_2026: str, valkey: str) -> None:
+    """A Neo4j and a Valkey that are emptied have everything back, and readers find it under the names they know."""
+    async with emptied(neo4j_2026) as driver, Valkey.from_url(valkey, db=7) as client:
+        await client.flushdb()
+        monitor = Monitor()
+        settings = {"graph": neo4j_2026, "cache": f"{valkey}/7"}
+        async with open_views(stories, **settings) as views, projecting(stories, views, monitor):
+            await write(stories, "D1", "D2", "D3")
+            before = await settled(stories, views)
+            await empty(driver)
+            await client.flushdb()
+            assert await settled(stories, views) == before
+            found = await driver.execute_query(
+                "MATCH (a:Decision)-[:DEPENDS_ON]->(b:Decision) RETURN a.id AS a, b.id AS b ORDER BY a"
+            )
+            assert [(row["a"], row["b"]) for row in found.records] == [("D2", "D1"), ("D3", "D2")]
+            assert json.loads(await client.get("swe:case:S-1:spec"))["title"] == "Log in"
+            assert all_ready(views, monitor)

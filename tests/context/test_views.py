@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import urllib.request
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +13,7 @@ from context_service.events.v1 import events_pb2 as pb
 from context_service.views import all_ready, offering, open_views, projecting
 from eventstore import ANY, InvalidInput, StreamId
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from neo4j import AsyncGraphDatabase
 from projections import Monitor, digest_of_view, wait_for
-from valkey.asyncio import Valkey
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -118,26 +115,3 @@ async def test_readiness(stories: Stories) -> None:
         watching.cancel()
         status = health_pb2.HealthCheckResponse.ServingStatus
         assert states == [status.Value("NOT_SERVING"), status.Value("SERVING")]
-
-
-@pytest.mark.contract
-@pytest.mark.timeout(120)
-async def test_emptied(stories: Stories, neo4j_2026: str, valkey: str) -> None:
-    """A Neo4j and a Valkey that are emptied have everything back, and readers find it under the names they know."""
-    async with AsyncGraphDatabase.driver(neo4j_2026) as driver, Valkey.from_url(valkey, db=7) as client:
-        await driver.execute_query("MATCH (n) DETACH DELETE n")
-        await client.flushdb()
-        monitor = Monitor()
-        settings = {"graph": neo4j_2026, "cache": f"{valkey}/7"}
-        async with open_views(stories, **settings) as views, projecting(stories, views, monitor):
-            await write(stories, "D1", "D2", "D3")
-            before = await settled(stories, views)
-            await driver.execute_query("MATCH (n) DETACH DELETE n")
-            await client.flushdb()
-            assert await settled(stories, views) == before
-            found = await driver.execute_query(
-                "MATCH (a:Decision)-[:DEPENDS_ON]->(b:Decision) RETURN a.id AS a, b.id AS b ORDER BY a"
-            )
-            assert [(row["a"], row["b"]) for row in found.records] == [("D2", "D1"), ("D3", "D2")]
-            assert json.loads(await client.get("swe:case:S-1:spec"))["title"] == "Log in"
-            assert all_ready(views, monitor)
