@@ -6,9 +6,13 @@ import json
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from neo4j import AsyncGraphDatabase
+from projections.neo4j import Neo4jModel
 from projections.sqlite import SqliteModel
+from projections.valkey import ValkeyModel
+from valkey.asyncio import Valkey
 
-from tests.projections.views import IN_SQLITE
+from tests.projections.views import IN_SQLITE, in_neo4j, in_valkey
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -25,8 +29,16 @@ class Target(NamedTuple):
 
     async def view(self) -> dict[str, tuple[int, int]]:
         """Return what each stream adds up to in the view, and how many commits that were."""
-        rows = [json.loads(value) async for _, value in self.model.entries(self.projection.owns, str)]
-        return {row["id"]: (row["total"], row["commits"]) for row in rows}
+        found = {}
+        async for key, value in self.model.entries(self.projection.owns, str):
+            match json.loads(value):
+                case {"properties": {"id": id, "total": total, "commits": commits}}:
+                    found[id] = (total, commits)
+                case {"id": id, "total": total, "commits": commits}:
+                    found[id] = (total, commits)
+                case ["hash", {"total": total, "commits": commits}]:
+                    found[key.rpartition(":")[2]] = (int(total), int(commits))
+        return found
 
 
 @asynccontextmanager
@@ -36,7 +48,27 @@ async def sqlite(url: str) -> AsyncIterator[Target]:
         yield Target(IN_SQLITE, model)
 
 
-SCHEMES: Final[dict[str, Callable[[str], AbstractAsyncContextManager[Target]]]] = {"sqlite": sqlite}
+@asynccontextmanager
+async def valkey(url: str) -> AsyncIterator[Target]:
+    """Open ``valkey://HOST:PORT#SPACE``, where a space is one test's own."""
+    address, _, space = url.partition("#")
+    async with Valkey.from_url(address) as client:
+        yield Target(in_valkey(space), ValkeyModel(client, prefix=f"record:{space}"))
+
+
+@asynccontextmanager
+async def neo4j(url: str) -> AsyncIterator[Target]:
+    """Open ``neo4j://HOST:PORT#SPACE``."""
+    address, _, space = url.partition("#")
+    async with AsyncGraphDatabase.driver(address) as driver:
+        yield Target(in_neo4j(space), Neo4jModel(driver, transaction_seconds=1.0))
+
+
+SCHEMES: Final[dict[str, Callable[[str], AbstractAsyncContextManager[Target]]]] = {
+    "sqlite": sqlite,
+    "valkey": valkey,
+    "neo4j": neo4j,
+}
 
 
 def open_target(url: str) -> AbstractAsyncContextManager[Target]:

@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
@@ -177,10 +178,12 @@ async def make_trouble(folder: Path, url: str, seconds: float) -> Counter[str]:
     return trouble.done
 
 
-@pytest.fixture(params=["sqlite"])
+@pytest.fixture(params=["sqlite", "valkey", "neo4j_5", "neo4j_2026"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Where the view is."""
-    return {"sqlite": f"sqlite:///{tmp_path / 'view.db'}"}[request.param]
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'view.db'}"
+    return f"{request.getfixturevalue(request.param)}#{uuid.uuid4().hex[:12]}"
 
 
 @pytest.mark.contract
