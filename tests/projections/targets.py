@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -12,7 +11,7 @@ from projections.sqlite import SqliteModel
 from projections.valkey import ValkeyModel
 from valkey.asyncio import Valkey
 
-from tests.projections.views import IN_SQLITE, in_neo4j, in_valkey
+from tests.projections.views import IN_SQLITE, in_neo4j, in_valkey, totals
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -29,16 +28,7 @@ class Target(NamedTuple):
 
     async def view(self) -> dict[str, tuple[int, int]]:
         """Return what each stream adds up to in the view, and how many commits that were."""
-        found = {}
-        async for key, value in self.model.entries(self.projection.owns, str):
-            match json.loads(value):
-                case {"properties": {"id": id, "total": total, "commits": commits}}:
-                    found[id] = (total, commits)
-                case {"id": id, "total": total, "commits": commits}:
-                    found[id] = (total, commits)
-                case ["hash", {"total": total, "commits": commits}]:
-                    found[key.rpartition(":")[2]] = (int(total), int(commits))
-        return found
+        return await totals(self.projection, self.model)
 
 
 @asynccontextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import uuid
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -39,7 +38,7 @@ from projections.sqlite import SqliteModel
 from projections.valkey import ValkeyModel
 from valkey.asyncio import Valkey
 
-from tests.projections.views import CODEC, IN_MEMORY, IN_SQLITE, UNLUCKY, in_neo4j, in_valkey, numbers
+from tests.projections.views import CODEC, IN_MEMORY, IN_SQLITE, UNLUCKY, in_neo4j, in_valkey, numbers, totals
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -87,18 +86,7 @@ class Scene(NamedTuple):
 
     async def view(self) -> dict[str, tuple[int, int]]:
         """Return what each stream adds up to in the view, and how many commits that were."""
-        found = {}
-        async for key, value in self.model.entries(self.projection.owns, str):
-            match json.loads(value):
-                case {"properties": {"id": id, "total": total, "commits": commits}}:
-                    found[id] = (total, commits)
-                case {"id": id, "total": total, "commits": commits}:
-                    found[id] = (total, commits)
-                case ["hash", {"total": total, "commits": commits}]:
-                    found[key.rpartition(":")[2]] = (int(total), int(commits))
-                case [total, commits]:
-                    found[key.removeprefix("sum:")] = (total, commits)
-        return found
+        return await totals(self.projection, self.model)
 
     async def equals_fold(self, *, but: tuple[int, ...] = ()) -> None:
         """The view is what the log says, each commit once."""

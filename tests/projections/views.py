@@ -5,7 +5,8 @@ Adding is not repeatable, so a commit applied twice shows. The number 13 cannot 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+import json
+from typing import TYPE_CHECKING, Any, Final
 
 from eventstore import Codec
 from google.protobuf.wrappers_pb2 import Int64Value
@@ -104,3 +105,19 @@ def in_neo4j(space: str) -> Projection[AsyncTransaction]:
 
     owns = [sums, numbers, f"-[:{added}]->"]
     return Projection(f"sums-{space}", apply, owns=owns, setup=constraints, categories=["n"])
+
+
+async def totals(projection: Projection[Any], model: Any) -> dict[str, tuple[int, int]]:
+    """Return what each stream adds up to in a view, and how many commits that were, whatever the target."""
+    found = {}
+    async for key, value in model.entries(projection.owns, str):
+        match json.loads(value):
+            case {"properties": {"id": id, "total": total, "commits": commits}}:
+                found[id] = (total, commits)
+            case {"id": id, "total": total, "commits": commits}:
+                found[id] = (total, commits)
+            case ["hash", {"total": total, "commits": commits}]:
+                found[key.rpartition(":")[2]] = (int(total), int(commits))
+            case [total, commits]:
+                found[key.removeprefix("sum:")] = (total, commits)
+    return found

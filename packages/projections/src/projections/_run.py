@@ -156,6 +156,7 @@ class Runner(Generic[Tx]):
         self._name = name
         self._state: State = state
         self._head = 0
+        self._looked_at = 0.0
         self._written_at = 0.0
         # Up to where this runner has read the log and written the view, and which one that was.
         self._position = 0
@@ -309,12 +310,16 @@ class Runner(Generic[Tx]):
                 await self._stop(place)
                 return
             await self.apply(taken)
-            await self._look_ahead()
+            if taken.caught_up:
+                self._head = max(self._head, taken.position)
+            elif asyncio.get_running_loop().time() > self._looked_at + _IDLE_SECONDS:
+                await self._look_ahead()
             if self._allowed:
                 self._note(self._state)
 
     async def _look_ahead(self) -> None:
         """See how far the log is, for the lag."""
+        self._looked_at = asyncio.get_running_loop().time()
         with suppress(StoreUnavailable):
             self._head = (await self._store.head()).position
 
