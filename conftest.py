@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-COMMAND = re.compile(r"^\$ ((?:eventstore|context|projections) .*)$\n?((?:(?!\$ ).*\n?)*)", re.MULTILINE)
+COMMAND = re.compile(r"^\$ ((?:eventstore|context|projections|upcasting) .*)$\n?((?:(?!\$ ).*\n?)*)", re.MULTILINE)
 
 FILE = re.compile(r"# (\w+\.py)\n")
 

@@ -27,15 +27,17 @@ ROOT = Path(__file__).parent
 EVENTSTORE = "packages/eventstore"
 JETSTREAM = f"{EVENTSTORE}[jetstream]"
 PROJECTIONS = "packages/projections"
+UPCASTING = "packages/upcasting"
 CONTEXT = "services/context"
-SOURCES = [f"{EVENTSTORE}/src", f"{PROJECTIONS}/src", f"{CONTEXT}/src"]
+SOURCES = [f"{EVENTSTORE}/src", f"{PROJECTIONS}/src", f"{UPCASTING}/src", f"{CONTEXT}/src"]
 EXAMPLES = "docs/examples"
 
 
 def install(session: nox.Session, *groups: str) -> None:
     """Install all our distributions, editable, and some of the root's dependency groups."""
     chosen = [word for group in groups for word in ("--group", group)]
-    session.install("-e", JETSTREAM, "-e", f"{PROJECTIONS}[neo4j,valkey]", "-e", CONTEXT, *chosen)
+    ours = (JETSTREAM, f"{PROJECTIONS}[neo4j,valkey]", UPCASTING, CONTEXT)
+    session.install(*(word for one in ours for word in ("-e", one)), *chosen)
 
 
 @nox.session
@@ -75,7 +77,9 @@ def contract(session: nox.Session) -> None:
 def docs(session: nox.Session) -> None:
     """Run every example of the pages and docstrings; `conftest.py` says how."""
     install(session, "test")
-    pages = [name for name in ("README.md", "docs", EVENTSTORE, PROJECTIONS, CONTEXT) if (ROOT / name).exists()]
+    pages = [
+        name for name in ("README.md", "docs", EVENTSTORE, PROJECTIONS, UPCASTING, CONTEXT) if (ROOT / name).exists()
+    ]
     # The examples of a page build on each other, so their order is theirs.
     env = {"PYTHONPATH": str(ROOT / EXAMPLES)}
     session.run("pytest", "-p", "no:randomly", *pages, *session.posargs, env=env)

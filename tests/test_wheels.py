@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[1]
 MEMBERS = {
     "eventstore": ROOT / "packages/eventstore",
     "projections": ROOT / "packages/projections",
+    "upcasting": ROOT / "packages/upcasting",
     "context_service": ROOT / "services/context",
 }
 
@@ -56,7 +57,7 @@ def test_ships_sources(name: str, wheels: dict[str, Path]) -> None:
     expected = {path for path in expected if "__pycache__" not in path}
     shipped = ZipFile(wheels[name]).namelist()
     assert f"{name}/py.typed" in expected
-    assert any(path.endswith(".proto") for path in expected) == (name != "projections")
+    assert any(path.endswith(".proto") for path in expected) == (name not in {"projections", "upcasting"})
     assert expected == {path for path in shipped if ".dist-info/" not in path}
     assert [path for path in shipped if path.endswith(".dist-info/licenses/LICENSE")]
 
@@ -74,7 +75,7 @@ def test_imports(name: str, installed: Path, tmp_path: Path) -> None:
     assert Path(where).is_relative_to(installed.parent)
 
 
-@pytest.mark.parametrize("command", ["eventstore", "projections", "context"])
+@pytest.mark.parametrize("command", ["eventstore", "projections", "upcasting", "context"])
 def test_command(command: str, installed: Path, tmp_path: Path) -> None:
     """Each wheel brings its command."""
     assert command in run(installed / command, "--help", cwd=tmp_path)

@@ -1,7 +1,7 @@
 """An event store for asyncio with protobuf events, on a backend of your choice."""
 
 from eventstore._backend import Backend
-from eventstore._codec import CannotDecode, Codec, EventCodec, Payload
+from eventstore._codec import CannotDecode, Codec, EventCodec, Payload, event_name
 from eventstore._digest import Digest, digest_of
 from eventstore._envelope import MAX_ENVELOPE_BYTES, Metadata
 from eventstore._errors import (
@@ -107,6 +107,7 @@ __all__ = [
     "WrongLog",
     "commit_id_of",
     "digest_of",
+    "event_name",
     "fold",
     "handle",
     "open_store",

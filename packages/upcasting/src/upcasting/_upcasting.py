@@ -1,0 +1,230 @@
+"""The codec that makes today's messages of every event ever written, and knows what to do with tomorrow's."""
+
+from __future__ import annotations
+
+import hashlib
+from enum import Enum
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+from eventstore import CannotDecode, Codec, InvalidInput, Payload, event_name
+from eventstore.v1 import envelope_pb2
+from google.protobuf.message import Message
+from google.protobuf.unknown_fields import UnknownFieldSet
+
+from upcasting._chains import AnyStep, Chains, Name, describe, parsed
+from upcasting._errors import InvalidSteps
+from upcasting._steps import full_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from google.protobuf.descriptor import FieldDescriptor
+
+
+class Policy(Enum):
+    """What a reader does with what a newer program has written."""
+
+    #: Go on with what is understood of it.
+    IGNORE = "ignore"
+    #: An ``eventstore.v1.StoredEvent`` with the type, schema and bytes stands for the event.
+    RAW = "raw"
+    #: The event does not decode: ``Undecodable``, by which a projection stops.
+    STOP = "stop"
+
+
+class Newer(msgspec.Struct, frozen=True, kw_only=True):
+    """The policy of a reader for each way in which an event can be newer than the program."""
+
+    #: A type, or a schema of a known type, that is not known. IGNORE passes the event over.
+    types: Policy = Policy.STOP
+    #: A known message that holds fields that are not known, in it or inside it. IGNORE leaves them where they are.
+    fields: Policy = Policy.IGNORE
+    #: A known message with a number in an enum field that has no name yet. IGNORE gives the number.
+    values: Policy = Policy.IGNORE
+
+
+class Upcasting:
+    """A codec that reads old events as today's messages. It encodes today's alone.
+
+    Args:
+        codec: today's messages. Old ones may be among them, as where a whole module is registered: their steps win.
+        steps: from old to new, each from one (type, schema) to the next.
+        newer: what to do with events that a newer program has written.
+
+    Raises:
+        InvalidSteps: the steps do not lead from every older schema to today's; the error names the step.
+    """
+
+    def __init__(self, codec: Codec, steps: Iterable[AnyStep], *, newer: Newer | None = None) -> None:
+        self._codec: Final = codec
+        self._chains: Final = Chains(steps)
+        self._newer: Final = Newer() if newer is None else newer
+        self._today: Final = codec.registered
+        self._old: Final = {
+            step.old: step for step in self._chains.steps if step.old is not None and not _renames(step)
+        }
+        _check_gaps(self._chains, self._today)
+        self.tag: Final = self._tag()
+        # Most readers look at nothing more than what they know; they pay for nothing more.
+        self._trusts: Final = self._newer == Newer()
+
+    @property
+    def readable(self) -> frozenset[Name]:
+        """Every (type, schema) that has a way to today's messages, or is known to mean nothing any more."""
+        return frozenset(self._today) | {(step.type, step.schema) for step in self._chains.steps}
+
+    def encode(self, message: Message) -> Payload:
+        """Return what to store for one of today's messages.
+
+        Raises:
+            InvalidInput: the message is an old one, is not registered, or cannot be serialised.
+        """
+        if (step := self._old.get(type(message))) is not None:
+            raise InvalidInput(
+                "event",
+                f"{describe((step.type, step.schema))} is only read any more, by {step.name}: write a newer one",
+            )
+        return self._codec.encode(message)
+
+    def decode(self, stored: Payload) -> Sequence[Message]:
+        """Return today's messages for a stored event: one, or with a step that says so several or none.
+
+        Raises:
+            CannotDecode: the type and schema have no way to today, the bytes do not parse, a step fails, or the policy
+                for what is newer says to stop.
+        """
+        type, schema, _ = stored
+        step = self._chains.get(type, schema)
+        if not self._trusts:
+            return self._decode_with_care(step, stored)
+        if step is not None:
+            return self._chains.upcast(step, stored)
+        try:
+            return self._codec.decode(stored)
+        except CannotDecode:
+            if (type, schema) in self._today:
+                raise
+            raise CannotDecode(self._unknown((type, schema))) from None
+
+    def fans_out(self, type: str, schema: int) -> bool:
+        """Say whether an event of this type and schema may become several messages or none."""
+        if self._chains.fans_out(type, schema):
+            return True
+        return self._newer.types is Policy.IGNORE and (type, schema) not in self.readable
+
+    # What newer programs have written
+
+    def _decode_with_care(self, step: AnyStep | None, stored: Payload) -> Sequence[Message]:
+        name = (stored.type, stored.schema)
+        if step is None and name not in self._today:
+            return self._apply(self._newer.types, stored, self._unknown(name))
+        if step is not None and step.old is None:
+            return ()
+        message = parsed(self._today[name] if step is None or step.old is None else step.old, stored.payload)
+        for policy, found in ((self._newer.fields, _unknown_fields), (self._newer.values, _unnamed_values)):
+            if policy is not Policy.IGNORE and (what := next(found(message), None)) is not None:
+                return self._apply(policy, stored, f"{what}, which this program does not know")
+        return (message,) if step is None else self._chains.carry(step, message)
+
+    def _apply(self, policy: Policy, stored: Payload, reason: str) -> Sequence[Message]:
+        if policy is Policy.STOP:
+            raise CannotDecode(reason)
+        if policy is Policy.IGNORE:
+            return ()
+        return (envelope_pb2.StoredEvent(type=stored.type, schema=stored.schema, payload=stored.payload),)
+
+    def _unknown(self, name: Name) -> str:
+        known = max((schema for type, schema in self.readable if type == name[0]), default=None)
+        if known is None:
+            return "neither the codec nor a step knows the type"
+        return f"neither the codec nor a step knows the schema; the newest one known is {known}"
+
+    def _tag(self) -> str:
+        """Name what old events become: the codec's own tag as long as there is nothing to add to it."""
+        parts = [self._chains.fingerprint]
+        if self._newer.types is not Policy.STOP:
+            # A state that was folded without events that were not known is stale as soon as they are.
+            parts += sorted(map(describe, self.readable))
+        if self._newer != Newer():
+            parts.append(repr(self._newer))
+        if parts == [""]:
+            return self._codec.tag
+        return f"{self._codec.tag}+{hashlib.sha256(chr(10).join(parts).encode()).hexdigest()[:16]}"
+
+
+def _renames(step: AnyStep) -> bool:
+    return step.old in step.new
+
+
+def _check_gaps(chains: Chains, today: dict[Name, type[Message]]) -> None:
+    """Check that every step leads on to today's messages, and that no schema is left out."""
+    known = {*today, *((step.type, step.schema) for step in chains.steps)}
+    newest: dict[str, int] = {}
+    for type, schema in today:
+        newest[type] = max(newest.get(type, 0), schema)
+    for step in chains.steps:
+        if step.schema > newest.get(step.type, step.schema):
+            problem = f"never reached: the newest schema of {step.type} in the codec is {newest[step.type]}"
+            raise InvalidSteps(step.name, problem)
+        for cls in step.new:
+            _check_end(step, cls, chains, today)
+    for type, schema in sorted(known):
+        for older in range(1, schema):
+            if (type, older) not in known:
+                raise InvalidSteps(
+                    "steps",
+                    f"{describe((type, older))} has no step, and {describe((type, schema))} is known: write one, or say"
+                    f" retired({type!r}, {older}) where none was ever stored",
+                )
+
+
+def _check_end(step: AnyStep, cls: type[Message], chains: Chains, today: dict[Name, type[Message]]) -> None:
+    name = event_name(cls)
+    if name in chains:
+        return
+    if name not in today:
+        raise InvalidSteps(step.name, f"leads to {describe(name)}, which is neither in the codec nor taken by a step")
+    if today[name] is not cls:
+        raise InvalidSteps(
+            step.name,
+            f"returns {full_name(cls)}, where the codec has {full_name(today[name])} as {describe(name)}",
+        )
+
+
+def _unknown_fields(message: Message) -> Iterator[str]:
+    """Yield what a message holds, in it or inside it, that its class has no field for."""
+    for one in _messages(message):
+        for unknown in UnknownFieldSet(one):  # type: ignore[attr-defined] # by __getitem__, which types-protobuf lacks
+            yield f"{full_name(type(one))} has a field {unknown.field_number}"
+
+
+def _unnamed_values(message: Message) -> Iterator[str]:
+    """Yield the numbers in enum fields, in a message or inside it, that have no name."""
+    for one in _messages(message):
+        for field, value in _values(one):
+            if field.enum_type is not None and value not in field.enum_type.values_by_number:
+                yield f"{field.full_name} has the value {value}"
+
+
+def _messages(message: Message) -> Iterator[Message]:
+    """Yield a message and all inside it."""
+    waiting = [message]
+    while waiting:
+        one = waiting.pop()
+        yield one
+        waiting += (value for _, value in _values(one) if isinstance(value, Message))
+
+
+def _values(message: Message) -> Iterator[tuple[FieldDescriptor, object]]:
+    """Yield the enum values and messages that a message's fields hold, those in lists and maps one by one."""
+    for field, value in message.ListFields():
+        if field.enum_type is None and field.message_type is None:
+            continue
+        if isinstance(value, int | Message):
+            yield field, value
+        elif field.message_type is not None and field.message_type.GetOptions().map_entry:
+            inner = field.message_type.fields_by_name["value"]
+            yield from ((inner, one) for one in value.values())
+        else:
+            yield from ((field, one) for one in value)
