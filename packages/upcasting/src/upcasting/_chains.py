@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from eventstore import CannotDecode, Payload, event_name
+from eventstore import CannotDecode, event_name
 from google.protobuf.message import DecodeError, Message
 
 from upcasting._errors import InvalidSteps
@@ -58,23 +58,9 @@ class Chains:
         )
         return hashlib.sha256("\n".join(lines).encode()).hexdigest() if lines else ""
 
-    def get(self, type: str, schema: int) -> AnyStep | None:
-        """Return the step that takes events of a type and schema."""
-        return self._steps.get((type, schema))
-
     def fans_out(self, type: str, schema: int) -> bool:
         """Say whether an event of this type and schema may become several or none."""
         return (type, schema) in self._many
-
-    def upcast(self, step: AnyStep, stored: Payload) -> Sequence[Message]:
-        """Return what a stored event becomes, beginning with the step that takes it.
-
-        Raises:
-            CannotDecode: the payload does not parse, or a step fails.
-        """
-        if step.old is None:
-            return ()
-        return self.carry(step, parsed(step.old, stored.payload))
 
     def carry(self, step: AnyStep, message: Message) -> Sequence[Message]:
         """Return what a message becomes, beginning with the step that takes it."""
