@@ -122,15 +122,14 @@ class _Folding(Generic[C, S, E]):
             return live
         try:
             kept = await self._snapshots.store.load(self._stream, log_id=self._store.log_id, tag=self._tag, bound=bound)
+            if kept is None:
+                return nothing
+            state = self._snapshots.load(kept.state)
         except StoreUnavailable as error:
             _log.warning("snapshots of %s are not available: %s", self._stream, error)
             return nothing
-        if kept is None:
-            return nothing
-        try:
-            state = self._snapshots.load(kept.state)
         except Exception:  # noqa: BLE001 (whatever a damaged cache makes it raise, the log has the truth)
-            _log.warning("the snapshot of %s at version %d cannot be loaded", self._stream, kept.version, exc_info=True)
+            _log.warning("the newest snapshot of %s cannot be loaded", self._stream, exc_info=True)
             return nothing
         return Folded(
             state,
