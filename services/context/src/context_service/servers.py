@@ -89,6 +89,8 @@ async def valkey_at(url: str, setting: str) -> AsyncIterator[Valkey]:
     parsed(url, setting)
     try:
         client = Valkey.from_url(url)
+        # Else it would look at its options when it connects.
+        client.connection_pool.make_connection()
     except (TypeError, ValueError):
         raise InvalidInput(setting, "expected valkey://HOST:6379/0 and options that valkey-py knows") from None
     try:
