@@ -592,6 +592,19 @@ async def test_an_old_snapshot_is_kept_once(scene: Scene) -> None:
     assert found == [[1], [9]]
 
 
+@pytest.mark.parametrize("other", [{"log_id": "other"}, {"tag": "other"}])
+async def test_snapshots_of_others(scene: Scene, other: dict[str, str]) -> None:
+    """What is left of another log or tag makes room, however high its versions are."""
+    stream = StreamId("kept", f"{uuid.uuid4()}")
+    store = Neo4jSnapshots(scene.driver, keep=3, seconds=SECONDS)
+    for version in (7, 8, 9):
+        await store.save(_snapshot(version, stream=stream, **other))
+    for version in (1, 2, 3):
+        await store.save(_snapshot(version, stream=stream))
+    found = await scene.query("MATCH (s:ContextSnapshot {id: $id}) RETURN s.version ORDER BY s.version", id=stream.id)
+    assert found == [[1], [2], [3]]
+
+
 def test_keeps_none() -> None:
     """To keep no snapshot is refused."""
     driver: Any = OldServer("")

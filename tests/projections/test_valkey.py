@@ -580,7 +580,7 @@ async def test_blocked_by_a_script(tmp_path: Path) -> None:
 async def snapshots(url: str) -> AsyncIterator[ValkeySnapshots]:
     space = uuid4().hex
     async with Valkey.from_url(url) as client:
-        yield ValkeySnapshots(client, prefix=space)
+        yield ValkeySnapshots(client, prefix=space, keep=50)
         await client.unlink("", *[key async for key in client.scan_iter(match=f"{space}*")])
 
 
@@ -649,6 +649,17 @@ async def test_snapshot_let_go_meanwhile(valkey: str, monkeypatch: pytest.Monkey
 
         monkeypatch.setattr(store, "_places", places)
         assert await store.load(StreamId("n", "1"), log_id="log", tag="tag", bound=Bound()) == snapshot(2)
+
+
+async def test_alien_fields(valkey: str) -> None:
+    """What somebody else has put between the snapshots of a stream is left alone."""
+    async with snapshots(valkey) as store:
+        await store.save(snapshot(1))
+        [key] = [key async for key in store._client.scan_iter(match=f"{store._prefix}*")]
+        await store._client.hset(key, "9 9", "alien")
+        await store.save(snapshot(2))
+        assert await store.load(StreamId("n", "1"), log_id="log", tag="tag", bound=Bound()) == snapshot(2)
+        assert await store._client.hget(key, "9 9") == b"alien"
 
 
 async def test_entries_of_a_module(client: Valkey) -> None:
