@@ -22,10 +22,12 @@ from eventstore import (
     open_store,
 )
 from eventstore.sqlite import SqliteBackend, SqliteSnapshots
+from upcasting import Upcasting
 
 from context_service import changes, story
 from context_service.commands import Fault, Refused, UpdateStory, Violation
 from context_service.events.v1 import events_pb2
+from context_service.history import STEPS
 from context_service.story import Story
 from context_service.words import id_problem
 
@@ -40,8 +42,8 @@ _log = logging.getLogger("context_service")
 
 CLOCKS: Final[dict[str, type[Recorded | Occurred]]] = {"recorded": Recorded, "occurred": Occurred}
 
-codec: Final = Codec(events_pb2)
-"""What the events of the service's log mean; for ``eventstore cat --codec context_service.stories:codec``."""
+codec: Final = Upcasting(Codec(events_pb2), STEPS)
+"""What the log's events mean, old ones too; for ``eventstore cat --codec context_service.stories:codec``."""
 
 SNAPSHOT_EVERY: Final = 100
 
