@@ -16,7 +16,17 @@ from context_service.stories import Stories, codec
 from context_service.story import content_hash
 from context_service.views import open_views, projecting
 from context_service.words import DECISION_STATUSES, SUBTASK_STATUSES
-from eventstore import EventStore, InvalidInput, MemorySnapshots, Occurred, Payload, event_name, open_store
+from eventstore import (
+    Codec,
+    EventStore,
+    InvalidInput,
+    MemorySnapshots,
+    Occurred,
+    Payload,
+    StreamId,
+    event_name,
+    open_store,
+)
 from eventstore.memory import MemoryBackend
 from hypothesis import given
 from hypothesis import strategies as st
@@ -199,6 +209,18 @@ class TestStatus:
     def test_no_status(self) -> None:
         """What says nothing of the status leaves it."""
         assert not subtask_in_states(history_pb2.SubtaskUpdatedV1(title="t")).HasField("status")
+
+
+async def test_snapshots() -> None:
+    """What a program without the steps has folded and kept is not read by one that has them."""
+    snapshots = MemorySnapshots()
+    async with EventStore(MemoryBackend(), FirstPrograms()) as store:
+        story = StreamId("story", "S-1")
+        await store.append(story, [pb.ContextCreatedEvent(title="Login"), ACCEPTED], expected=0)
+        without = Stories(EventStore(store.backend, Codec(pb, history_pb2)), snapshots, every=1)
+        assert not (await without.ask("S-1")).state.decisions
+        today = Stories(EventStore(store.backend, codec), snapshots, every=1)
+        assert set((await today.ask("S-1")).state.decisions) == {"D-1"}
 
 
 async def told(stories: Stories, moments: Iterable[datetime] = ()) -> dict[str, Any]:
