@@ -503,6 +503,7 @@ class TestDemo:
         assert (said.code, said.err) == (0, "")
         summary, *questions = said.out.strip().split("\n\n")
         assert summary.startswith("741 decisions of 29 stories from 3406 changes in ")
+        assert summary.endswith("DecisionAddedEvent: 263 in schema 1, 478 in schema 2; all read as today's")
         assert len(questions) == 3
         for question in questions:
             asked, *rest = question.splitlines()

@@ -18,10 +18,12 @@ from eventstore import (
     handle,
     open_store,
 )
+from upcasting import Upcasting
 
 from context_service import changes, story
 from context_service.commands import Fault, Refused, UpdateStory, Violation
 from context_service.events.v1 import events_pb2
+from context_service.history import STEPS
 from context_service.snapshots import open_snapshots
 from context_service.story import Story
 from context_service.words import id_problem
@@ -35,8 +37,8 @@ if TYPE_CHECKING:
 
 CLOCKS: Final[dict[str, type[Recorded | Occurred]]] = {"recorded": Recorded, "occurred": Occurred}
 
-codec: Final = Codec(events_pb2)
-"""What the events of the service's log mean; for ``eventstore cat --codec context_service.stories:codec``."""
+codec: Final = Upcasting(Codec(events_pb2), STEPS)
+"""What the log's events mean, old ones too; for ``eventstore cat --codec context_service.stories:codec``."""
 
 SNAPSHOT_EVERY: Final = 100
 
