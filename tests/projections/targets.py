@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, closing
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from neo4j import AsyncGraphDatabase
+from projections._record import from_bytes
 from projections.neo4j import Neo4jModel
 from projections.sqlite import SqliteModel
 from projections.valkey import ValkeyModel
@@ -30,8 +31,8 @@ class Target(NamedTuple):
 
     projection: Projection[Any]
     model: Any
-    #: Reads the view as its readers do, who see one state of it: through the plain names, in one transaction.
-    read: Callable[[], Awaitable[View]]
+    #: Reads the view as its readers do, through the plain names, and its checkpoint, in one transaction.
+    read: Callable[[], Awaitable[tuple[int, View]]]
 
     async def view(self) -> View:
         """Return what is in the view."""
@@ -43,10 +44,12 @@ async def sqlite(url: str, seconds: float) -> AsyncIterator[Target]:
     """Open ``sqlite:///PATH``."""
     path = url.removeprefix("sqlite:///")
 
-    def read() -> View:
+    def read() -> tuple[int, View]:
         with closing(sqlite3.connect(path)) as connection:
+            connection.execute("BEGIN")
+            [[record]] = connection.execute("SELECT record FROM projection_records WHERE key = 'sums'")
             rows = connection.execute("SELECT id, total, commits FROM sums")
-            return {id: (total, commits) for id, total, commits in rows}
+            return from_bytes(record).position, {id: (total, commits) for id, total, commits in rows}
 
     async with SqliteModel(path) as model:
         yield Target(IN_SQLITE, model, lambda: asyncio.to_thread(read))
@@ -57,7 +60,7 @@ async def valkey(url: str, seconds: float) -> AsyncIterator[Target]:
     """Open ``valkey://HOST:PORT#SPACE``, where a space is one test's own."""
     address, _, space = url.partition("#")
     script = """
-        local found = {}
+        local found = {redis.call('HGET', ARGV[2], 'record')}
         for _, key in ipairs(redis.call('KEYS', ARGV[1])) do
             table.insert(found, {key, unpack(redis.call('HMGET', key, 'total', 'commits'))})
         end
@@ -65,9 +68,10 @@ async def valkey(url: str, seconds: float) -> AsyncIterator[Target]:
     """
     async with Valkey.from_url(address) as client:
 
-        async def read() -> View:
-            rows: Any = await client.execute_command("EVAL", script, 0, f"{space}:*")
-            return {key.decode().rpartition(":")[2]: (int(total), int(commits)) for key, total, commits in rows}
+        async def read() -> tuple[int, View]:
+            record, *rows = await client.execute_command("EVAL", script, 0, f"{space}:*", f"record:{space}:sums")
+            view = {key.decode().rpartition(":")[2]: (int(total), int(commits)) for key, total, commits in rows}
+            return from_bytes(record).position, view
 
         yield Target(in_valkey(space), ValkeyModel(client, prefix=f"record:{space}"), read)
 
@@ -83,18 +87,19 @@ async def neo4j(url: str, seconds: float) -> AsyncIterator[Target]:
         )
 
 
-async def read_locked(driver: AsyncDriver, projection: Projection[Any]) -> View:
+async def read_locked(driver: AsyncDriver, projection: Projection[Any]) -> tuple[int, View]:
     """Read a graph that stands still meanwhile, and see that its nodes and its relationships say the same."""
     sums, _, added = projection.owns
-    pattern = f"(s:{sums}){added.replace(':', 'r:')}(n)"
-    statement = f"MATCH {pattern} RETURN s.id, s.total, s.commits, sum(n.id * r.times)"
+    locked = "MATCH (r:ProjectionRecord {key: $key}) SET r.lock = '' RETURN r.record"
+    view = f"MATCH (s:{sums}){added.replace(':', 'r:')}(n) RETURN s.id, s.total, s.commits, sum(n.id * r.times)"
     async with driver.session() as session, await session.begin_transaction() as tx:
-        await tx.run("MATCH (r:ProjectionRecord {key: $key}) SET r.lock = ''", key=projection.name)
-        rows = [record.values() async for record in await tx.run(statement)]
+        [record] = await (await tx.run(locked, key=projection.name)).single(strict=True)
+        rows = [record.values() async for record in await tx.run(view)]
         await tx.rollback()
     for _, total, _, sum_of_added in rows:
         assert total == sum_of_added
-    return {id: (total, commits) for id, total, commits, _ in rows}
+    position = from_bytes(record.partition(" ")[2].encode()).position
+    return position, {id: (total, commits) for id, total, commits, _ in rows}
 
 
 SCHEMES: Final[dict[str, Callable[[str, float], AbstractAsyncContextManager[Target]]]] = {
