@@ -19,7 +19,7 @@ from eventstore._digest import Digest
 from eventstore._errors import Conflict, SegmentError, UnknownPosition
 from eventstore._segment_file import FORMAT, Reading, Report, Writing, file_errors, salvaged, silent
 from eventstore._values import Position, RawCommit, StreamId
-from eventstore.copying import advance, brought, fill
+from eventstore.raw import advance, brought, fill
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator, Sequence
@@ -37,6 +37,7 @@ __all__ = [
     "export_log",
     "import_log",
     "read_segment",
+    "silent",
 ]
 
 # So many a thread reads at once.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from eventstore import CannotDecode, event_name
+from eventstore import CannotDecode, Payload, event_name
 from google.protobuf.message import DecodeError, Message
 
 from upcasting._errors import InvalidSteps
@@ -49,6 +49,14 @@ class Chains:
         """All steps, in the order in which they were given."""
         return tuple(self._steps.values())
 
+    def get(self, name: Name) -> AnyStep | None:
+        """Return the step that takes events of a type and schema."""
+        return self._steps.get(name)
+
+    def __getitem__(self, name: Name) -> AnyStep:
+        """Return the step that takes events of a type and schema."""
+        return self._steps[name]
+
     @property
     def fingerprint(self) -> str:
         """A text that is another one as soon as the chains make something else of an event."""
@@ -61,6 +69,15 @@ class Chains:
     def fans_out(self, type: str, schema: int) -> bool:
         """Say whether an event of this type and schema may become several or none."""
         return (type, schema) in self._many
+
+    def upcast(self, stored: Payload) -> Sequence[Message]:
+        """Return what a stored event becomes that a step takes.
+
+        Raises:
+            CannotDecode: the payload does not parse, or a step fails.
+        """
+        step = self._steps[stored.type, stored.schema]
+        return () if step.old is None else self.carry(step, parsed(step.old, stored.payload))
 
     def carry(self, step: AnyStep, message: Message) -> Sequence[Message]:
         """Return what a message becomes, beginning with the step that takes it."""

@@ -1,7 +1,7 @@
-"""Filling a log with the commits of another one: what an import and a migration share.
+"""Whole logs as bytes, for what needs no codec: counting them, and filling one with the commits of another.
 
-Commits keep their ids, times and metadata. The log that is filled holds the beginning of what it is filled with, at
-whatever point that stops.
+Commits that are brought from one log into another keep their ids, times and metadata. The log that is filled holds the
+beginning of what it is filled with, at whatever point that stops.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Final
 
 from eventstore._digest import advance
-from eventstore._segment_file import Report, silent
+from eventstore._envelope import parse
 from eventstore._values import NewCommit, RawCommit, Version
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from eventstore._values import Appended
     from eventstore.v1 import envelope_pb2
 
-__all__ = ["Report", "advance", "brought", "fill", "silent"]
+__all__ = ["advance", "brought", "fill", "parse"]
 
 # As many as one transaction of the SQLite backend takes, so that a window is stored whole or not at all.
 _WINDOW_COMMITS: Final = 1_000
