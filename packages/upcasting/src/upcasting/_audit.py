@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from upcasting._chains import Name
 
 #: So many events of each type and schema that fail, and so many corrupt commits, are named in the result.
-NAMED: Final = 10
-_NO_PATH: Final = "no path to today: neither the codec nor a step knows the type and schema"
+NAMED: Final = 5
+_NO_PATH: Final = "no path to today: neither the codec nor a step knows it"
 
 
 class Held(msgspec.Struct, frozen=True):

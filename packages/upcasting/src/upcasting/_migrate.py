@@ -12,6 +12,7 @@ from eventstore import (
     MAX_ENVELOPE_BYTES,
     CannotDecode,
     Conflict,
+    CorruptCommit,
     Digest,
     Payload,
     Position,
@@ -123,7 +124,10 @@ async def migrate(
     if source.log_id == target.log_id:
         raise TargetDiffers("source and target are the same log")
     held = Digest()
-    position = await advance(held, target, progress=progress, step="compare")
+    try:
+        position = await advance(held, target, progress=progress, step="compare")
+    except CorruptCommit as error:
+        raise TargetDiffers(f"the target: {error}") from error
     already = held.commits
     moving = _Moving(steps, held)
     try:

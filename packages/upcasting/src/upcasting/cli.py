@@ -149,7 +149,7 @@ def _show_audit(done: Audit, seconds: float) -> None:
     for finding in done.findings:
         out.print(_finding(finding))
     if (more := done.failed + done.corrupt - len(done.findings)) > 0:
-        out.print(Text(f"and {more:,} more, which --json names; of each type and schema the first {NAMED} are shown"))
+        out.print(Text(f"and {more:,} more: of each type and schema {NAMED} are named, by --json all"))
     counts = f"{done.commits:,} commits with {done.events:,} events, {done.decoded:,} decoded"
     shown = {
         "audited": f"{counts}, in {seconds:.1f} s",
@@ -173,13 +173,12 @@ def _finding(finding: Finding) -> Text:
 def _verdict(done: Audit) -> str:
     if done.readable:
         return "readable"
-    pathless = sum(not held.readable for held in done.held)
-    problems = {
-        "types and schemas without a path": pathless,
+    counts = {
+        "types and schemas without a path": sum(not held.readable for held in done.held),
         "events that fail": done.failed,
         "corrupt commits": done.corrupt,
     }
-    return f"not readable: {', '.join(f'{count:,} {what}' for what, count in problems.items() if count)}"
+    return f"not readable; {', '.join(f'{what}: {count:,}' for what, count in counts.items() if count)}"
 
 
 def _codec(name: str) -> Upcasting | Codec:
