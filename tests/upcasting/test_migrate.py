@@ -48,6 +48,7 @@ from upcasting import (
 from tests.eventstore.nats_servers import new_name
 from tests.upcasting.histories import CLASSES, STREAMS, Evolution, Written, evolutions, histories
 from tests.upcasting.messages import Basket, Line, Paid, Placed, PlacedV1, PlacedV2, Unrelated
+from tests.upcasting.shop import OLD, STEPS, TODAY, UPCASTING, in_cents, with_currency
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
@@ -57,26 +58,6 @@ if TYPE_CHECKING:
     from upcasting import Migrated
 
 ONE, TWO = StreamId("order", "1"), StreamId("order", "2")
-OLD = Codec(PlacedV1, PlacedV2, Placed, Basket, Line, Paid, Unrelated)
-TODAY = Codec(Placed, Line, Paid)
-
-
-@step(PlacedV1, PlacedV2)
-def in_cents(old: Any) -> Any:
-    return PlacedV2(cents=round(float(old.price) * 100))
-
-
-@step(PlacedV2, Placed)
-def with_currency(old: Any) -> Any:
-    return Placed(cents=old.cents, currency="EUR")
-
-
-@split(Basket, Line)
-def by_line(old: Any) -> list[Any]:
-    return [Line(number=number + 1) for number in range(old.lines)]
-
-
-STEPS = [in_cents, with_currency, by_line, retired("order.seen", 1), retired("order.unrelated", 1)]
 
 
 def memory(codec: Codec = OLD) -> EventStore:
@@ -207,8 +188,8 @@ async def _between(source_kind: str, target_kind: str, folder: Path, nats: str |
     async with opened(source_kind, folder, nats, OLD) as source, opened(target_kind, folder, nats, TODAY) as target:
         await fill_old(source)
         before = await digest_of(source)
-        done = await migrate(source, target, Upcasting(TODAY, STEPS))
-        assert await all_seen(target) == await all_seen(EventStore(source.backend, Upcasting(TODAY, STEPS)))
+        done = await migrate(source, target, UPCASTING)
+        assert await all_seen(target) == await all_seen(EventStore(source.backend, UPCASTING))
         assert (await digest_of(source)).hexdigest == before.hexdigest == done.source.digest
         assert (await digest_of(target)).hexdigest == done.target.digest
         assert (done.source.log_id, done.target.log_id) == (source.log_id, target.log_id)
