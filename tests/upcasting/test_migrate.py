@@ -533,6 +533,34 @@ async def test_follow_until_the_cut_over() -> None:
         await _check_followed(source, target)
 
 
+async def test_the_target_follows() -> None:
+    """When it is told that the source was caught up with, the target has all of it, and soon what comes after."""
+    reports = set[str]()
+    backend = MemoryBackend()
+    async with memory() as source, EventStore(backend, TODAY) as target:
+        await fill_old(source)
+        cut_over = asyncio.Event()
+        moving = migrate(source, target, STEPS, cut_over=cut_over, progress=lambda name, done, total: reports.add(name))
+        task = asyncio.create_task(moving)
+        await until(lambda: "follow" in reports)
+        assert await target.backend.head() == 254
+        await source.append(ONE, [Paid()], expected=ANY)
+        await until(lambda: len(backend._commits) == 255)
+        assert not task.done()
+        cut_over.set()
+        async with asyncio.timeout(15):
+            assert (await task).target.commits == 255
+
+
+async def test_a_cut_over_at_once() -> None:
+    """Where the cut-over is set already, the source is copied to its head, however far that is."""
+    async with memory() as source, memory() as target:
+        await fill_old(source)
+        cut_over = asyncio.Event()
+        cut_over.set()
+        assert (await migrate(source, target, STEPS, cut_over=cut_over)).source.commits == 255
+
+
 @pytest.mark.contract
 @pytest.mark.parametrize(("source", "target"), [("sqlite", "nats"), ("nats", "sqlite")])
 async def test_follow_between_servers(source: str, target: str, tmp_path: Path, nats: str) -> None:

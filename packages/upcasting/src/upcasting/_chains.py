@@ -38,7 +38,8 @@ class Chains:
         # The step after each class of message that a step returns.
         self._next: Final = {cls: self._steps.get(event_name(cls)) for step in self._steps.values() for cls in step.new}
         self._check()
-        self._many: Final = frozenset(name for name in self._steps if self._becomes_many(name))
+        #: Every type and schema of which an event may become several or none.
+        self.many: Final = frozenset(name for name in self._steps if self._becomes_many(name))
 
     def __contains__(self, name: Name) -> bool:
         """Say whether a step takes events of this type and schema."""
@@ -65,10 +66,6 @@ class Chains:
             for step in self._steps.values()
         )
         return hashlib.sha256("\n".join(lines).encode()).hexdigest() if lines else ""
-
-    def fans_out(self, type: str, schema: int) -> bool:
-        """Say whether an event of this type and schema may become several or none."""
-        return (type, schema) in self._many
 
     def upcast(self, stored: Payload) -> Sequence[Message]:
         """Return what a stored event becomes that a step takes.

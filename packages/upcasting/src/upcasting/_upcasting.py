@@ -69,6 +69,9 @@ class Upcasting:
             **{name: (cls, None) for name, cls in today.items()},
             **{(step.type, step.schema): (step.old, step) for step in self.chains.steps},
         }
+        # Asked for each event that is read, so that each is one look-up away.
+        self._many: Final = self.chains.many
+        self._passes_over: Final = self._newer.types is Policy.IGNORE
         self.tag: Final = self._tag()
         # Most readers take a message as it is, and pay for no look at its parts.
         self._looks: Final = {self._newer.fields, self._newer.values} != {Policy.IGNORE}
@@ -115,9 +118,8 @@ class Upcasting:
 
     def fans_out(self, type: str, schema: int) -> bool:
         """Say whether an event of this type and schema may become several messages or none."""
-        if self.chains.fans_out(type, schema):
-            return True
-        return self._newer.types is Policy.IGNORE and (type, schema) not in self._known
+        name = (type, schema)
+        return name in self._many or (self._passes_over and name not in self._known)
 
     # What newer programs have written
 
