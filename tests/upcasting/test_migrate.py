@@ -497,6 +497,42 @@ async def test_appends_are_many_at_once() -> None:
         assert backend.most == 1_000
 
 
+class Slow(MemoryBackend):
+    """A log whose appends do not end, from the fourth on."""
+
+    async def append(self, commit: NewCommit) -> Appended:
+        if len(self._commits) == 3:
+            await asyncio.Event().wait()
+        return await super().append(commit)
+
+
+async def test_cancelled_with_a_window_on_its_way() -> None:
+    """A migration that is cancelled leaves nothing behind that runs, and the beginning of the new log."""
+    backend = Slow()
+    async with memory() as source, EventStore(backend, OLD) as target, memory() as mended:
+        await fill_old(source)
+        task = asyncio.create_task(migrate(source, target, STEPS, cut_over=asyncio.Event()))
+        await until(lambda: len(backend._commits) == 3)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        await begin_with(mended, await raw(target))
+        assert (await migrate(source, mended, STEPS)).already == 3
+
+
+async def test_fails_with_a_window_on_its_way() -> None:
+    """A step that fails while a window is on its way leaves nothing behind that runs, either."""
+    async with memory() as source, EventStore(Slow(), OLD) as target:
+        for start in range(0, 1_100, 100):
+            names = [StreamId("order", str(start + number)) for number in range(100)]
+            await asyncio.gather(*(source.append(name, [Line()], expected=NO_STREAM) for name in names))
+        await source.append(ONE, [PlacedV1(price="x")], expected=ANY)
+        with pytest.raises(Undecodable, match="in_cents raised ValueError"):
+            await migrate(source, target, STEPS)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
         while not condition():  # noqa: ASYNC110 (a fact of another task)
