@@ -1,16 +1,30 @@
 """Events of every schema ever written, read as today's messages."""
 
-from upcasting._errors import InvalidSteps, UpcastingError
+from upcasting._audit import Audit, Corrupt, Held, Unreadable, audit
+from upcasting._errors import InvalidSteps, Outgrown, TargetDiffers, UpcastingError
+from upcasting._migrate import Became, Carried, Contents, Migrated, migrate
 from upcasting._steps import Step, renamed, retired, split, step
 from upcasting._upcasting import Newer, Policy, Upcasting
 
 __all__ = [
+    "Audit",
+    "Became",
+    "Carried",
+    "Contents",
+    "Corrupt",
+    "Held",
     "InvalidSteps",
+    "Migrated",
     "Newer",
+    "Outgrown",
     "Policy",
     "Step",
+    "TargetDiffers",
+    "Unreadable",
     "Upcasting",
     "UpcastingError",
+    "audit",
+    "migrate",
     "renamed",
     "retired",
     "split",

@@ -52,6 +52,11 @@ class Step(Generic[Old, Result]):
         self.name: Final = name
         self._function = function
 
+    @property
+    def renames(self) -> bool:
+        """Whether it leaves the message as it is and gives it another name."""
+        return self.old in self.new
+
     def __call__(self, message: Old) -> Result:
         """Do the step for one message, without any check."""
         return self._function(message)

@@ -58,18 +58,20 @@ class Upcasting:
 
     def __init__(self, codec: Codec, steps: Iterable[AnyStep], *, newer: Newer | None = None) -> None:
         self._codec: Final = codec
-        self._chains: Final = Chains(steps)
+        #: The steps, joined.
+        self.chains: Final = Chains(steps)
         self._newer: Final = Newer() if newer is None else newer
-        self._old: Final = {
-            step.old: step for step in self._chains.steps if step.old is not None and not _renames(step)
-        }
+        self._old: Final = {step.old: step for step in self.chains.steps if step.old is not None and not step.renames}
         today = codec.registered
-        _check_gaps(self._chains, today)
+        _check_gaps(self.chains, today)
         # The class as which each (type, schema) is decoded, None where nobody looks at it, and the step that follows.
         self._known: Final[dict[Name, tuple[type[Message] | None, AnyStep | None]]] = {
             **{name: (cls, None) for name, cls in today.items()},
-            **{(step.type, step.schema): (step.old, step) for step in self._chains.steps},
+            **{(step.type, step.schema): (step.old, step) for step in self.chains.steps},
         }
+        # Asked for each event that is read, so that each is one look-up away.
+        self._many: Final = self.chains.many
+        self._passes_over: Final = self._newer.types is Policy.IGNORE
         self.tag: Final = self._tag()
         # Most readers take a message as it is, and pay for no look at its parts.
         self._looks: Final = {self._newer.fields, self._newer.values} != {Policy.IGNORE}
@@ -112,13 +114,12 @@ class Upcasting:
             raise CannotDecode(f"payload is not a {full_name(cls)}: {error}") from None
         if self._looks and (found := self._newer_parts(message)) is not None:
             return _stand_in(*found, stored)
-        return (message,) if step is None else self._chains.carry(step, message)
+        return (message,) if step is None else self.chains.carry(step, message)
 
     def fans_out(self, type: str, schema: int) -> bool:
         """Say whether an event of this type and schema may become several messages or none."""
-        if self._chains.fans_out(type, schema):
-            return True
-        return self._newer.types is Policy.IGNORE and (type, schema) not in self._known
+        name = (type, schema)
+        return name in self._many or (self._passes_over and name not in self._known)
 
     # What newer programs have written
 
@@ -136,7 +137,7 @@ class Upcasting:
 
     def _tag(self) -> str:
         """Name what old events become: the codec's own tag as long as there is nothing to add to it."""
-        parts = [self._chains.fingerprint]
+        parts = [self.chains.fingerprint]
         if self._newer.types is not Policy.STOP:
             # A state that was folded without events that were not known is stale as soon as they are.
             parts += sorted(map(describe, self.readable))
@@ -154,10 +155,6 @@ def _stand_in(policy: Policy, problem: str, stored: Payload) -> Sequence[Message
     if policy is Policy.IGNORE:
         return ()
     return (envelope_pb2.StoredEvent(type=stored.type, schema=stored.schema, payload=stored.payload),)
-
-
-def _renames(step: AnyStep) -> bool:
-    return step.old in step.new
 
 
 def _check_gaps(chains: Chains, today: dict[Name, type[Message]]) -> None:
