@@ -166,7 +166,7 @@ def _declared(
     many: bool,
     revision: int,
 ) -> Step[Any, Result]:
-    name = f"{function.__module__}.{function.__qualname__}"
+    name = f"{function.__module__}.{function.__qualname__}" if hasattr(function, "__qualname__") else repr(function)
     _check_classes(name, (old, *new))
     if not new:
         raise InvalidSteps(name, "expected the classes of what it returns; retired() needs no function")
