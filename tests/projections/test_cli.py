@@ -184,7 +184,7 @@ def test_skip_while_nobody_runs(tmp_path: Path) -> None:
     """What is decided while nobody runs is done by the next run."""
     append(1, UNLUCKY, 2)
     settle()
-    assert call("skip", "sums", "--reason", "bad luck").stdout == "sums: to skip position 2\n"
+    assert call("skip", "sums", 2, "--reason", "bad luck").stdout == "sums: to skip position 2\n"
     [told] = lines("status", code=1)
     assert (told["state"], told["verdict"]) == ("failed", "skip")
     assert "(skip is decided and not done yet)" in call("status", code=1).stdout
@@ -198,7 +198,7 @@ def test_dead_letters() -> None:
     append(1)
     append(UNLUCKY, id=OTHER)
     settle()
-    assert call("dead-letter", "sums", "--reason", EVIL).stdout == "sums: to put aside position 2\n"
+    assert call("dead-letter", "sums", 2, "--reason", EVIL).stdout == "sums: to put aside position 2\n"
     settle()
     assert lines("dead-letters", "sums") == [
         {
@@ -222,7 +222,7 @@ def test_replay(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """What can be applied in the end is applied, and listed no more."""
     append(1, UNLUCKY, 2)
     settle()
-    call("dead-letter", "sums", "--reason", "later")
+    call("dead-letter", "sums", 2, "--reason", "later")
     settle()
     monkeypatch.setattr("tests.projections.views.UNLUCKY", -1)
     assert call("replay", "sums", 2).stdout == "sums: applied 1 commits\n"
@@ -330,7 +330,7 @@ def test_narrow_terminal() -> None:
     append(UNLUCKY, id=OTHER)
     settle()
     seen = on_terminal("projections", "status")
-    call("dead-letter", "sums", "--reason", EVIL * 5)
+    call("dead-letter", "sums", 2, "--reason", EVIL * 5)
     settle()
     seen += on_terminal("projections", "status") + on_terminal("projections", "dead-letters", "sums")
     seen = STYLE.sub("", seen)
@@ -373,9 +373,9 @@ def test_nothing_to_look_after(where: str, problem: str) -> None:
         (["status", "x"], "there is no projection 'x'; there are: sums"),
         (["run", "x"], "there is no projection 'x'; there are: sums"),
         (["pause", "\u202eevil"], "there is no projection '\\u202eevil'; there are: sums"),
-        (["skip", "sums", "--reason", "x"], "sums: the projection has not failed"),
-        (["skip", "sums", "--reason", " "], "sums: reason: expected why, got nothing"),
-        (["dead-letter", "sums", "--reason", "x"], "sums: the projection has not failed"),
+        (["skip", "sums", "1", "--reason", "x"], "sums: the projection has not failed"),
+        (["skip", "sums", "1", "--reason", " "], "sums: reason: expected why, got nothing"),
+        (["dead-letter", "sums", "1", "--reason", "x"], "sums: the projection has not failed"),
         (["replay", "sums", "1"], "sums has no dead letter of position 1"),
         (["reset", "sums", "--to", "2", "--yes"], "sums: to: expected a position from 0 to 1, got 2"),
         (["--projections", f"{HERE}:gone", "pause", "sums"], "sums: connection refused"),
@@ -404,7 +404,14 @@ def test_what_has_not_run(command: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["nonsense"], ["pause"], ["skip", "sums"], ["replay", "sums", "x"], ["reset", "sums", "--to", "-1"]]
+    "arguments",
+    [
+        ["nonsense"],
+        ["pause"],
+        ["skip", "sums", "--reason", "x"],
+        ["replay", "sums", "x"],
+        ["reset", "sums", "--to", "-1"],
+    ],
 )
 def test_usage_errors(arguments: list[str]) -> None:
     """A command that cannot be understood ends with 2."""
@@ -483,7 +490,7 @@ def test_run_serves_metrics_and_health() -> None:
         code, body = get(f"{address}/health")
         [told] = json.loads(body)
         assert (code, told["state"], told["ready"], told["failure"]["position"]) == (503, "failed", False, 3)
-        call("skip", "sums", "--reason", "bad luck")
+        call("skip", "sums", 3, "--reason", "bad luck")
         until(process, "sums: running")
         assert get(f"{address}/health")[0] == 200
 

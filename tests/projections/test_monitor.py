@@ -184,11 +184,11 @@ async def test_metrics_of_a_failure(store: EventStore, model: Shaky, monitor: Re
 
 async def test_metrics_of_a_dead_letter(store: EventStore, model: Shaky, monitor: Recorder) -> None:
     """Dead letters are counted while they wait."""
-    await append(store, UNLUCKY)
+    bad = await append(store, UNLUCKY)
     last = await append(store, 2)
     async with running(store, model, monitor):
         await monitor.until("failed")
-        await dead_letter(IN_MEMORY, model, reason="later")
+        await dead_letter(IN_MEMORY, model, position=bad.position, reason="later")
         await wait_for(IN_MEMORY, model, last, timeout=5)
         health = await monitor.until("running")
         assert (monitor.metrics()["projection_dead_letters"], health.dead_letters, health.failure) == (1, 1, None)

@@ -197,7 +197,7 @@ async def test_fails_and_skips(scene: Scene) -> None:
         assert not scene.monitor.health(scene.projection.name).ready
         with pytest.raises(TimeoutError, match="position 2, not at 4"):
             await wait_for(scene.projection, scene.model, last, timeout=0.05)
-        await skip(scene.projection, scene.model, reason="bad luck")
+        await skip(scene.projection, scene.model, position=bad.position, reason="bad luck")
         await scene.until(last)
         await scene.equals_fold(but=(bad.position,))
         record = (await status(scene.projection, scene.store, scene.model)).record
@@ -210,7 +210,7 @@ async def test_decides_while_nobody_runs(scene: Scene) -> None:
         bad = await scene.append("1", UNLUCKY)
         last = await scene.append("1", 2)
         await scene.until_failed()
-    await skip(scene.projection, scene.model, reason="bad luck")
+    await skip(scene.projection, scene.model, position=bad.position, reason="bad luck")
     async with scene.running():
         await scene.until(last)
     await scene.equals_fold(but=(bad.position,))
@@ -249,7 +249,7 @@ async def test_dead_letters(scene: Scene) -> None:
         await scene.append("1", 1)
         bad = await scene.append("1", 8)
         await scene.until_failed()
-        await dead_letter(patient, scene.model, reason="later")
+        await dead_letter(patient, scene.model, position=bad.position, reason="later")
         waiting = [await scene.append("1", number) for number in range(3)]
         last = await scene.append("2", 2)
         await scene.until(last)
@@ -336,7 +336,7 @@ async def test_rebuild_keeps_decisions(scene: Scene) -> None:
         await scene.append("1", 1)
         bad = await scene.append("1", UNLUCKY)
         await scene.until_failed()
-        await skip(scene.projection, scene.model, reason="x")
+        await skip(scene.projection, scene.model, position=bad.position, reason="x")
         await scene.until(await scene.append("1", 2))
     found = await rebuild(scene.projection, scene.store, scene.model, lease=LEASE)
     assert not found.difference
@@ -404,7 +404,7 @@ async def test_nothing_known(scene: Scene) -> None:
     for asking in (
         status(scene.projection, scene.store, scene.model),
         pause(scene.projection, scene.model),
-        skip(scene.projection, scene.model, reason="x"),
+        skip(scene.projection, scene.model, position=1, reason="x"),
         dead_letters(scene.projection, scene.model),
         rebuild(scene.projection, scene.store, scene.model),
         reset(scene.projection, scene.store, scene.model),
@@ -418,6 +418,6 @@ async def test_nothing_to_decide(scene: Scene) -> None:
     async with scene.running():
         await scene.until(await scene.append("1", 1))
     with pytest.raises(NothingToDecide):
-        await skip(scene.projection, scene.model, reason="x")
+        await skip(scene.projection, scene.model, position=1, reason="x")
     with pytest.raises(NothingToDecide):
         await replay(scene.projection, scene.store, scene.model, position=1)

@@ -72,7 +72,7 @@ async def test_decided_while_nobody_runs(scene: Scene) -> None:
     async with scene.running():
         bad = await scene.append("1", UNLUCKY)
         await scene.until_failed()
-    await skip(scene.projection, scene.model, reason="x")
+    await skip(scene.projection, scene.model, position=bad.position, reason="x")
     async with scene.running():
         await scene.until(await scene.append("1", 2))
     record = (await status(scene.projection, scene.store, scene.model)).record
@@ -113,7 +113,7 @@ async def test_replay_leaves_out_skipped(scene: Scene) -> None:
         first = await scene.append("1", 1)
         bad = await scene.append("1", UNLUCKY)
         await scene.until_failed()
-        await skip(patient, scene.model, reason="x")
+        await skip(patient, scene.model, position=bad.position, reason="x")
         await scene.until(await scene.append("1", 3))
     # As it is when the first one had failed later, after a reset to before it, and was put aside.
     await reset(patient, scene.store, scene.model)
@@ -141,7 +141,7 @@ async def test_skipped_bytes(scene: Scene) -> None:
         await scene.until_failed()
         # The live view stands before the bytes, and so far the rebuilt one can go.
         assert not (await rebuild(scene.projection, scene.store, scene.model, lease=LEASE)).difference
-        await skip(scene.projection, scene.model, reason="x")
+        await skip(scene.projection, scene.model, position=bad.position, reason="x")
         await scene.until(last)
         assert await scene.view() == expected
         assert not (await rebuild(scene.projection, scene.store, scene.model, lease=LEASE)).difference
@@ -290,7 +290,7 @@ async def test_replay_while_rebuilt(scene: Scene) -> None:
         bad = await scene.append("1", 8)
         last = await scene.append("1", 2)
         await scene.until_failed()
-        await dead_letter(mended, scene.model, reason="later")
+        await dead_letter(mended, scene.model, position=bad.position, reason="later")
         await scene.until(last)
         lucky = True
         with pytest.raises(RebuildRefused, match="put aside"):

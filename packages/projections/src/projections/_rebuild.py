@@ -13,7 +13,7 @@ import msgspec
 from eventstore import CorruptCommit, WrongLog
 from msgspec.structs import replace
 
-from projections._errors import RebuildRefused, UnknownProjection
+from projections._errors import RebuildRefused
 from projections._feed import Batching, Feed, Taken
 from projections._keeper import Keeper
 from projections._monitor import Monitor
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from eventstore import EventStore
 
-    from projections._model import Model
+    from projections._model import Changes, Model
     from projections._projection import Name, Projection
 
 Tx = TypeVar("Tx")
@@ -96,10 +96,10 @@ async def rebuild(
         RebuildRefused: another rebuild is under way, an event cannot be applied, or the live view was taken away,
             reset, or decided about meanwhile.
         WrongLog: the live view is of another log.
+        ModelUnavailable: the target cannot be reached when it begins; later it tries again.
+        Exception: what ``setup`` raises.
     """
-    live = Keeper(model, projection.name)
-    if await live.load() is None:
-        raise UnknownProjection(f"{projection.name} has not run on this target yet: run it")
+    await Keeper(model, projection.name, patient=False).known()
     runner = Runner(
         projection,
         store,
@@ -110,7 +110,7 @@ async def rebuild(
         key=f"{projection.name}~rebuild",
         state="rebuilding",
     )
-    job = _Rebuild(projection, store, model, live, runner, batching, report or _silent)
+    job = _Rebuild(projection, store, model, runner, batching, report or _silent)
     return await job.run(swap)
 
 
@@ -126,7 +126,6 @@ class _Rebuild(Generic[Tx]):
         projection: Projection[Tx],
         store: EventStore,
         model: Model[Tx],
-        live: Keeper[Tx],
         runner: Runner[Tx],
         batching: Batching,
         report: Report,
@@ -134,7 +133,7 @@ class _Rebuild(Generic[Tx]):
         self._projection = projection
         self._store = store
         self._model = model
-        self._live = live
+        self._live: Final = Keeper(model, projection.name)
         self._runner = runner
         # Nothing is known of it before this rebuild is the only one.
         self._name: Name | None = None
@@ -154,6 +153,8 @@ class _Rebuild(Generic[Tx]):
             async with self._held() as position:
                 await self._catch_up(position)
                 live, rebuilt, difference = await self._compared()
+                # What others have done to the live view meanwhile is no difference.
+                self._check(await self._load(), position)
                 commits = runner.record.commits
                 swapped = swap == "always" or (swap == "equal" and not difference)
                 if swapped:
@@ -282,12 +283,12 @@ class _Rebuild(Generic[Tx]):
                 await runner.write(record)
 
     async def _swap(self, position: int) -> None:
-        changes = await self._model.swapping(self._projection.owns, self._shadow)
-        while True:
-            record = await self._load()
+        async def swapped(record: Record) -> tuple[Record, Changes[Tx] | None]:
             self._check(record, position)
-            if await self._live.write(replace(record, held="", generation=record.generation + 1), changes):
-                return
+            changes = await self._model.swapping(self._projection.owns, self._shadow)
+            return replace(record, held="", generation=record.generation + 1), changes
+
+        await self._live.change_view(swapped)
 
     async def _clean_up(self) -> None:
         keeper = self._runner.keeper

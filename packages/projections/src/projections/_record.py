@@ -53,6 +53,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     batches: int = 0
     #: Another one whenever the view becomes another: a rebuild took its place, or a reset emptied it.
     generation: int = 0
+    #: The last change of the view that was no batch, a replay, a reset or a swap, by a name that no other one has.
+    change: str = ""
     #: Who writes now, a name nobody else has; empty when nobody does.
     holder: str = ""
     #: How often another one has taken over.

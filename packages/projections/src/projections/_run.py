@@ -265,13 +265,11 @@ class Runner(Generic[Tx]):
 
     async def _release(self) -> None:
         """Let the next one take over at once."""
-        if self.keeper.record is None:
-            return
+        # What this runner has seen last may be old: a commit goes on in the target when its caller is cancelled.
+        keeper = Keeper(self._model, self.keeper.key, patient=False)
         with suppress(Exception):
             async with asyncio.timeout(_RELEASE_SECONDS):
-                # What was seen last may be old: a commit goes on in the target when its caller is cancelled.
-                await self.keeper.load()
-                await self.keeper.change(lambda record: released(record) if record.holder == self.holder else record)
+                await keeper.change(lambda record: released(record) if record.holder == self.holder else record)
 
     async def _write(self, record: Record, changes: Changes[Tx] | None = None, *, owned: bool = True) -> bool:
         """Replace the record; False means that others have said something to its holder meanwhile.

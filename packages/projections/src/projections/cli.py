@@ -70,6 +70,7 @@ app = typer.Typer(
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The projection's name.")]
 Names = Annotated[list[str] | None, typer.Argument(metavar="[NAME...]", help="These. Left out: all.")]
+Position = Annotated[int, typer.Argument(metavar="POSITION", help="Where it has failed, as status shows it.")]
 Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it is kept in the record.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line, with the keys named above.")]
 
@@ -144,14 +145,10 @@ def _chosen(fleet: dict[str, Deployed], names: list[str] | None) -> list[Deploye
 
 @asynccontextmanager
 async def _reached(ctx: typer.Context, name: str) -> AsyncIterator[Deployed]:
-    """Open one projection whose target answers; what is wrong with it is told with its name.
-
-    What a projection does is patient with its target; a person at a terminal is told at once.
-    """
+    """Open one projection; what is wrong with it is told with its name."""
     async with _fleet(ctx) as fleet:
         one = _one(fleet, name)
         try:
-            await one.model.load(name)
             yield one
         except (EventStoreError, ProjectionError) as error:
             raise _Mistake(str(error) if str(error).startswith(name) else f"{name}: {error}") from error
@@ -190,7 +187,6 @@ async def _status(ctx: typer.Context, names: list[str] | None, *, as_json: bool)
 async def _row(one: Deployed) -> dict[str, Any]:
     name = one.projection.name
     try:
-        await one.model.load(name)
         found = await operations.status(one.projection, one.store, one.model)
     except UnknownProjection:
         return _facts(name, "new", Status(Record(log_id=one.store.log_id), (await one.store.head()).position))
@@ -317,21 +313,29 @@ def resume(ctx: typer.Context, name: Name) -> None:
 
 
 @app.command()
-def skip(ctx: typer.Context, name: Name, *, reason: Reason) -> None:
+def skip(ctx: typer.Context, name: Name, position: Position, *, reason: Reason) -> None:
     """Leave behind for good the commit that cannot be applied.
 
     It is done by whoever runs the projection, at once or when it is next run.
     """
-    _decide(ctx, name, lambda one: operations.skip(one.projection, one.model, reason=reason), "to skip")
+
+    async def ask(one: Deployed) -> Record:
+        return await operations.skip(one.projection, one.model, position=position, reason=reason)
+
+    _decide(ctx, name, ask, "to skip")
 
 
 @app.command(name="dead-letter")
-def dead_letter(ctx: typer.Context, name: Name, *, reason: Reason) -> None:
+def dead_letter(ctx: typer.Context, name: Name, position: Position, *, reason: Reason) -> None:
     """Put aside the commit that cannot be applied, to be replayed later.
 
     It is done by whoever runs the projection, at once or when it is next run.
     """
-    _decide(ctx, name, lambda one: operations.dead_letter(one.projection, one.model, reason=reason), "to put aside")
+
+    async def ask(one: Deployed) -> Record:
+        return await operations.dead_letter(one.projection, one.model, position=position, reason=reason)
+
+    _decide(ctx, name, ask, "to put aside")
 
 
 @app.command()
@@ -353,7 +357,8 @@ async def _replay(ctx: typer.Context, name: str, position: int) -> None:
         except Exception as error:
             why = f"{type(error).__name__}: {error}"
             raise _Mistake(f"position {position} stays a dead letter, it cannot be applied: {why}") from error
-    console().print(f"{name}: applied {count:,} commits")
+    done = f"applied {count:,} commits" if count else "it is applied when the projection comes there"
+    console().print(f"{name}: {done}")
 
 
 @app.command()
