@@ -140,12 +140,15 @@ class SqliteModel:
                     yield entry
 
     async def clearing(self, owns: Sequence[str], name: Name) -> Changes[sqlite3.Connection]:
-        """Return changes that drop a generation's tables."""
-        tables = [_checked(name(table)) for table in owns]
+        """Return changes that drop a generation's tables, or empty those of the live one: its readers need them."""
+        tables = [(_checked(table), _checked(name(table))) for table in owns]
 
         def clear(connection: sqlite3.Connection) -> None:
-            for table in tables:
-                connection.execute(f"DROP TABLE IF EXISTS {table}")
+            for plain, table in tables:
+                if plain != table:
+                    connection.execute(f"DROP TABLE IF EXISTS {table}")
+                elif _exists(connection, table):
+                    connection.execute(f"DELETE FROM {table}")  # noqa: S608 (a checked name)
 
         return clear
 
@@ -157,11 +160,15 @@ class SqliteModel:
             for plain, rebuilt in tables:
                 connection.execute(f"DROP TABLE IF EXISTS {plain}")
                 # A projection may make a table only when it has a row for it.
-                if connection.execute(f"PRAGMA table_info({rebuilt})").fetchone():
+                if _exists(connection, rebuilt):
                     connection.execute(f"ALTER TABLE {rebuilt} RENAME TO {plain}")
                     _rename_indexes(connection, plain, end=name(""))
 
         return swap
+
+
+def _exists(connection: sqlite3.Connection, table: str) -> bool:
+    return connection.execute(f"PRAGMA table_info({table})").fetchone() is not None
 
 
 def _rename_indexes(connection: sqlite3.Connection, table: str, *, end: str) -> None:
