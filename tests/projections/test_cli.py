@@ -20,7 +20,7 @@ from urllib.request import urlopen
 
 import pytest
 from eventstore import ANY, StreamId
-from projections import UnknownProjection, run, status
+from projections import UnknownProjection, running, status
 from projections.cli import app
 from typer.testing import CliRunner
 
@@ -78,8 +78,7 @@ def settle() -> Status:
 
     async def work() -> Status:
         async with deployed() as [one]:
-            task = asyncio.create_task(run(*one))
-            async with asyncio.timeout(10):
+            async with running(*one), asyncio.timeout(10):
                 while True:
                     await asyncio.sleep(0.01)
                     with suppress(UnknownProjection):
@@ -87,8 +86,6 @@ def settle() -> Status:
                         # Whoever takes it over has carried out what was decided before.
                         if found.record.holder and (found.record.failure or not found.behind):
                             break
-            task.cancel()
-            await asyncio.wait([task])
             return await status(*one)
 
     return asyncio.run(work())
@@ -144,6 +141,7 @@ def test_status_of_a_failure() -> None:
         "category": "n",
         "id": "1",
         "version": 2,
+        "first_version": 0,
         "type": "google.protobuf.Int64Value",
         "reason": "ValueError: unlucky",
     }
@@ -206,6 +204,7 @@ def test_dead_letters() -> None:
             "category": "n",
             "id": OTHER,
             "version": 1,
+            "first_version": 0,
             "type": "google.protobuf.Int64Value",
             "reason": EVIL,
             "failure": "ValueError: unlucky",
@@ -493,6 +492,26 @@ def test_run_serves_metrics_and_health() -> None:
         call("skip", "sums", 3, "--reason", "bad luck")
         until(process, "sums: running")
         assert get(f"{address}/health")[0] == 200
+
+
+def test_run_of_what_cannot_be() -> None:
+    """One that cannot be run is told with the reason, others go on, and the code is 1 in the end, whatever ends it."""
+    append(1)
+    there = ("--projections", f"{HERE}:spoiled", "run")
+    with program(*there, "--metrics", "127.0.0.1:0") as process:
+        address = "http://" + until(process, "metrics and /health on (.*)")[1]
+        for _ in range(2):
+            until(process, "spoiled: failed: ValueError: no tables|sums: running")
+        code, body = get(f"{address}/health")
+        assert (code, [(told["state"], told["trouble"]) for told in json.loads(body)]) == (
+            503,
+            [("failed", "ValueError: no tables"), ("running", "")],
+        )
+        process.send_signal(signal.SIGTERM)
+        assert process.stderr
+        assert (process.stderr.read(), process.wait()) == ("projections: spoiled: ValueError: no tables\n", 1)
+    told, line = call(*there, "spoiled", code=1).stderr.splitlines()
+    assert (told, line) == ("spoiled: failed: ValueError: no tables", "projections: spoiled: ValueError: no tables")
 
 
 def test_port_is_taken() -> None:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import re
-from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, get_args
 
+import projections
 import pytest
 from eventstore import ANY, Metadata, StreamId, Token, open_store
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from projections import Health, ModelUnavailable, Monitor, dead_letter, pause, rebuild, resume, run, wait_for
+from projections import Health, ModelUnavailable, Monitor, Projection, dead_letter, pause, rebuild, resume, wait_for
 from projections._monitor import STATES, State
 from projections.memory import MemoryModel
 from prometheus_client import CollectorRegistry, generate_latest
@@ -22,6 +22,7 @@ from tests.projections.views import CODEC, IN_MEMORY, UNLUCKY, numbers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
+    from contextlib import AbstractAsyncContextManager
 
     from eventstore import EventStore
     from opentelemetry.sdk.trace import ReadableSpan
@@ -131,15 +132,8 @@ async def append(store: EventStore, *values: int, metadata: Metadata | None = No
     return (await store.append(StreamId("n", "1"), numbers(*values), expected=ANY, metadata=metadata)).token
 
 
-@asynccontextmanager
-async def running(store: EventStore, model: MemoryModel, monitor: Monitor) -> AsyncIterator[None]:
-    task = asyncio.create_task(run(IN_MEMORY, store, model, monitor=monitor, lease=1.0))
-    try:
-        yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+def running(store: EventStore, model: MemoryModel, monitor: Monitor) -> AbstractAsyncContextManager[None]:
+    return projections.running(IN_MEMORY, store, model, monitor=monitor, lease=1.0)
 
 
 def batches(spans: InMemorySpanExporter) -> list[ReadableSpan]:
@@ -267,6 +261,20 @@ async def test_paused(store: EventStore, model: Shaky, monitor: Recorder) -> Non
         await append(store, 2)
         await monitor.until_behind(1)
         assert monitor.metrics()["projection_lease"] == 1
+
+
+async def test_a_run_that_ends(store: EventStore, model: Shaky, monitor: Recorder) -> None:
+    """What ends a run is told in health, and comes out where the projection was run."""
+
+    def setup(tx: Any, name: Any) -> None:
+        raise ValueError("no tables")
+
+    spoiled = Projection("sums", IN_MEMORY.apply, owns=["sum:*"], setup=setup)
+    with pytest.raises(ValueError, match="no tables"):
+        async with projections.running(spoiled, store, model, monitor=monitor):
+            health = await monitor.until("failed")
+    assert (health.trouble, health.ready) == ("ValueError: no tables", False)
+    assert monitor.metrics()["projection_lease"] == 0
 
 
 async def test_rebuild_is_a_state(store: EventStore, model: Shaky) -> None:

@@ -26,7 +26,7 @@ from projections import (
     replay,
     reset,
     resume,
-    run,
+    running,
     skip,
     status,
     wait_for,
@@ -42,6 +42,7 @@ from tests.projections.views import CODEC, IN_MEMORY, IN_SQLITE, UNLUCKY, in_neo
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
 LEASE = 1.0
@@ -59,18 +60,8 @@ class Scene(NamedTuple):
         answer = await self.store.append(StreamId(category, id), numbers(*values), expected=ANY)
         return Token(answer.log_id, answer.position)
 
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        task = asyncio.create_task(self.run())
-        try:
-            yield
-        finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
-
-    async def run(self) -> None:
-        await run(self.projection, self.store, self.model, monitor=self.monitor, lease=LEASE)
+    def running(self, lease: float = LEASE) -> AbstractAsyncContextManager[None]:
+        return running(self.projection, self.store, self.model, monitor=self.monitor, lease=lease)
 
     async def until(self, position: Token) -> None:
         await wait_for(self.projection, self.model, position, timeout=5)

@@ -16,7 +16,8 @@ from projections import _errors as errors
 NAMES = """
 AnyProjection Batch Batching Changes Deployed Difference Health Model ModelRefused ModelUnavailable Monitor Name
 NothingToDecide Passed Place Projection ProjectionError RebuildRefused Rebuilt Record Status Stored Swap
-UnknownProjection dead_letter dead_letters digest_of_view pause rebuild replay reset resume run skip status wait_for
+UnknownProjection dead_letter dead_letters digest_of_view pause rebuild replay reset resume run running skip status
+wait_for
 """
 
 

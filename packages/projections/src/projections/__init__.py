@@ -26,7 +26,7 @@ from projections._operations import (
 from projections._projection import AnyProjection, Batch, Name, Projection
 from projections._rebuild import Difference, Rebuilt, Swap, digest_of_view, rebuild
 from projections._record import Passed, Place, Record
-from projections._run import run, wait_for
+from projections._run import run, running, wait_for
 
 __all__ = [
     "AnyProjection",
@@ -62,6 +62,7 @@ __all__ = [
     "reset",
     "resume",
     "run",
+    "running",
     "skip",
     "status",
     "wait_for",

@@ -44,12 +44,12 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     #: The last position the view contains, and the log's end when it was last looked at.
     position: int = 0
     head: int = 0
-    #: Since the newest commit of the view was recorded, while there are newer ones; 0.0 when it has them all.
+    #: Since the view was known to have all that the log has; 0.0 while it has.
     seconds_behind: float = 0.0
     epoch: int = 0
     dead_letters: int = 0
     failure: Place | None = None
-    #: Why the target or the log cannot be used, without addresses or secrets.
+    #: Why the target or the log cannot be used, without addresses or secrets; or why its runner has ended.
     trouble: str = ""
 
     @property
@@ -79,7 +79,7 @@ class Monitor:
         self._behind = Gauge("projection_behind_positions", "Positions not in the view yet", label, registry=registry)
         self._seconds = Gauge(
             "projection_behind_seconds",
-            "Age of the view's end while the log has more",
+            "Seconds since the view was known to have all that the log has, else 0",
             label,
             registry=registry,
         )
@@ -110,7 +110,8 @@ class Monitor:
         """Keep in which state a projection is, and why."""
         found = msgspec.structs.replace(self.health(projection), state=state, trouble=trouble)
         self._health[projection] = found
-        self._lease.labels(projection).set(state in {"running", "paused", "failed"})
+        # What has failed with a trouble has ended.
+        self._lease.labels(projection).set(state in {"running", "paused", "failed"} and not trouble)
         for counter in (self._commits, self._events, self._retries):
             counter.labels(projection)  # there from the beginning, with 0
 

@@ -54,7 +54,7 @@ class Status(msgspec.Struct, frozen=True):
 
     @property
     def seconds_behind(self) -> float:
-        """Since the newest commit of the view was recorded, while there are newer ones; 0.0 when it has them all."""
+        """Since the view was known to have all that the log has; 0.0 while it has."""
         return seconds_behind(self.record, self.head)
 
 
@@ -190,7 +190,7 @@ async def reset(projection: Projection[Tx], store: EventStore, model: Model[Tx],
             raise InvalidInput("to", f"expected a position from 0 to {record.position}, got {to}")
         if to and record.log_id != store.log_id:
             raise WrongLog(record.log_id, store.log_id)
-        record = replace(record, log_id=store.log_id, position=to, recorded_at=0, failure=None, verdict="")
+        record = replace(record, log_id=store.log_id, position=to, as_of=0, failure=None, verdict="")
         if to:
             return record, None
         record = replace(record, generation=record.generation + 1, skipped=(), dead=())

@@ -14,7 +14,7 @@ from eventstore import CorruptCommit, WrongLog
 from msgspec.structs import replace
 
 from projections._errors import RebuildRefused
-from projections._feed import Batching, Feed, Taken
+from projections._feed import Batching, Feed
 from projections._keeper import Keeper
 from projections._monitor import Monitor
 from projections._record import Record
@@ -93,11 +93,10 @@ async def rebuild(
 
     Raises:
         UnknownProjection: there is no live view.
-        RebuildRefused: another rebuild is under way, an event cannot be applied, or the live view was taken away,
-            reset, or decided about meanwhile.
+        RebuildRefused: another rebuild is under way, ``setup`` fails, an event cannot be applied, or the live view was
+            taken away, reset, or decided about meanwhile.
         WrongLog: the live view is of another log.
         ModelUnavailable: the target cannot be reached when it begins; later it tries again.
-        Exception: what ``setup`` raises.
     """
     await Keeper(model, projection.name, patient=False).known()
     runner = Runner(
@@ -205,7 +204,10 @@ class _Rebuild(Generic[Tx]):
         for clear in (clear_old, clear_new):
             if not await runner.keeper.write(fresh, clear):
                 raise Deposed
-        await runner.begin()
+        try:
+            await runner.begin()
+        except Exception as error:
+            raise RebuildRefused(f"the rebuilt view cannot be set up: {type(error).__name__}: {error}") from error
 
     async def _catch_up(self, target: int) -> None:
         """Apply the log up to a position and no further."""
@@ -228,7 +230,7 @@ class _Rebuild(Generic[Tx]):
         while runner.record.position < target:
             taken = await feed.take(runner.lease / 3)
             commits = [commit for commit in taken.commits if commit.position <= target]
-            await runner.apply(Taken(commits, min(taken.position, target), taken.caught_up))
+            await runner.apply(replace(taken, commits=commits, position=min(taken.position, target)))
             if runner.record.failure is not None:
                 raise RebuildRefused(f"the rebuilt view cannot go on: {runner.record.failure}")
             self._report("applying", runner.record.position, target)

@@ -6,7 +6,6 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
-from enum import StrEnum
 from importlib.metadata import version as version_of
 from typing import Annotated, Any, Final, cast
 
@@ -31,7 +30,7 @@ from projections import _operations as operations
 from projections._errors import ModelUnavailable, ProjectionError, UnknownProjection
 from projections._monitor import Health, Monitor, State
 from projections._operations import Deployed, Status
-from projections._rebuild import Difference, Rebuilt
+from projections._rebuild import Difference, Rebuilt, Swap
 from projections._rebuild import rebuild as rebuild_view
 from projections._record import Passed, Place, Record
 from projections._run import run as run_projection
@@ -45,14 +44,6 @@ _HEALTH: Final = "/health"
 
 class _Mistake(ProjectionError):
     """Something that whoever typed the command can mend."""
-
-
-class Swap(StrEnum):
-    """When a rebuilt view takes the live one's place."""
-
-    always = "always"
-    equal = "equal"
-    never = "never"
 
 
 _program: Final = Program("projections", EventStoreError, ProjectionError)
@@ -144,7 +135,7 @@ def _chosen(fleet: dict[str, Deployed], names: list[str] | None) -> list[Deploye
 
 
 @asynccontextmanager
-async def _reached(ctx: typer.Context, name: str) -> AsyncIterator[Deployed]:
+async def _opened(ctx: typer.Context, name: str) -> AsyncIterator[Deployed]:
     """Open one projection; what is wrong with it is told with its name."""
     async with _fleet(ctx) as fleet:
         one = _one(fleet, name)
@@ -166,8 +157,9 @@ def status(ctx: typer.Context, names: Names = None, *, as_json: AsJson = False) 
 
     JSON keys: name, state (running, stopped, paused, failed; new where it has not run, unavailable where that cannot be
     told), position, head, behind (positions), seconds_behind, generation, epoch, dead_letters, skipped (how many),
-    failure (null, or position, category, id, version, type, reason), verdict (what was decided about it and not done
-    yet), trouble (why it is unavailable).
+    failure (null, or position, category, id, version, first_version, type, reason; where no single event is to blame,
+    the type is empty, and the versions from first_version on are meant), verdict (what was decided about it and not
+    done yet), trouble (why it is unavailable).
     """
     _program.run(_status(ctx, names, as_json=as_json))
 
@@ -261,14 +253,14 @@ def _cell(value: object) -> str:
 def dead_letters(ctx: typer.Context, name: Name, *, as_json: AsJson = False) -> None:
     """List the commits that were put aside.
 
-    JSON keys: position, category, id, version, type, failure (why it could not be applied), reason (why it was put
-    aside).
+    JSON keys: position, category, id, version, first_version, type, failure (why it could not be applied), reason (why
+    it was put aside).
     """
     _program.run(_dead_letters(ctx, name, as_json=as_json))
 
 
 async def _dead_letters(ctx: typer.Context, name: str, *, as_json: bool) -> None:
-    async with _reached(ctx, name) as one:
+    async with _opened(ctx, name) as one:
         found = await operations.dead_letters(one.projection, one.model)
     for dead in found:
         if as_json:
@@ -281,7 +273,8 @@ async def _dead_letters(ctx: typer.Context, name: str, *, as_json: bool) -> None
 def _show_dead(dead: Passed) -> None:
     place = dead.place
     out = console()
-    where = f"position {place.position}  {place.category} {printable(place.id)}  version {place.version}"
+    version = f"versions {place.first_version} to" if place.first_version else "version"
+    where = f"position {place.position}  {place.category} {printable(place.id)}  {version} {place.version}"
     out.print(Text.assemble((where, "bold"), "  ", (printable(place.type), "green")))
     out.print(Text(f"  {printable(place.reason)}"))
     out.print(Text(f"  put aside: {printable(dead.reason)}", "dim"))
@@ -292,7 +285,7 @@ def _show_dead(dead: Passed) -> None:
 
 def _decide(ctx: typer.Context, name: str, ask: Callable[[Deployed], Awaitable[Record]], done: str) -> None:
     async def decide() -> None:
-        async with _reached(ctx, name) as one:
+        async with _opened(ctx, name) as one:
             record = await ask(one)
         place = record.position if record.failure is None else record.failure.position
         console().print(f"{name}: {done} position {place}")
@@ -318,11 +311,12 @@ def skip(ctx: typer.Context, name: Name, position: Position, *, reason: Reason) 
 
     It is done by whoever runs the projection, at once or when it is next run.
     """
-
-    async def ask(one: Deployed) -> Record:
-        return await operations.skip(one.projection, one.model, position=position, reason=reason)
-
-    _decide(ctx, name, ask, "to skip")
+    _decide(
+        ctx,
+        name,
+        lambda one: operations.skip(one.projection, one.model, position=position, reason=reason),
+        "to skip",
+    )
 
 
 @app.command(name="dead-letter")
@@ -331,11 +325,12 @@ def dead_letter(ctx: typer.Context, name: Name, position: Position, *, reason: R
 
     It is done by whoever runs the projection, at once or when it is next run.
     """
-
-    async def ask(one: Deployed) -> Record:
-        return await operations.dead_letter(one.projection, one.model, position=position, reason=reason)
-
-    _decide(ctx, name, ask, "to put aside")
+    _decide(
+        ctx,
+        name,
+        lambda one: operations.dead_letter(one.projection, one.model, position=position, reason=reason),
+        "to put aside",
+    )
 
 
 @app.command()
@@ -349,7 +344,7 @@ def replay(
 
 
 async def _replay(ctx: typer.Context, name: str, position: int) -> None:
-    async with _reached(ctx, name) as one:
+    async with _opened(ctx, name) as one:
         try:
             count = await operations.replay(one.projection, one.store, one.model, position=position)
         except (EventStoreError, ProjectionError):
@@ -384,7 +379,7 @@ def reset(
 
 
 async def _explain(ctx: typer.Context, name: str, to: int, told: list[str]) -> None:
-    async with _reached(ctx, name) as one:
+    async with _opened(ctx, name) as one:
         record = (await operations.status(one.projection, one.store, one.model)).record
     if to:
         told.append(f"applies to the view of {name}, as it is, all between position {to} and {record.position} again")
@@ -400,7 +395,7 @@ def rebuild(
     ctx: typer.Context,
     name: Name,
     *,
-    swap: Annotated[Swap, typer.Option(help="When the new view takes the live one's place.")] = Swap.always,
+    swap: Annotated[Swap, typer.Option(help="When the new view takes the live one's place.")] = "always",
     as_json: AsJson = False,
 ) -> None:
     """Make a view anew beside the live one, compare the two, and swap them.
@@ -414,9 +409,9 @@ def rebuild(
 
 
 async def _rebuild(ctx: typer.Context, name: str, swap: Swap, *, as_json: bool) -> None:
-    async with _reached(ctx, name) as one:
+    async with _opened(ctx, name) as one:
         with progress() as report:
-            done = await rebuild_view(one.projection, one.store, one.model, swap=swap.value, report=report)
+            done = await rebuild_view(one.projection, one.store, one.model, swap=swap, report=report)
     rate = round(done.commits / done.seconds)
     if as_json:
         write_line(json_line({**msgspec.to_builtins(done), "commits_per_second": rate}))
@@ -492,7 +487,9 @@ def run(
 ) -> None:
     """Run projections until SIGTERM or Ctrl-C.
 
-    Where others run them already these wait, and take over when those end. States are told on standard error.
+    Where others run them already these wait, and take over when those end. States are told on standard error. One that
+    cannot be run, as when its view is of another log, is told as failed, and keeps no other one from running; the exit
+    code is 1 in the end.
 
     JSON keys of /health, a list with an object each: projection, state, position, head, behind, seconds_behind, epoch,
     dead_letters, failure, trouble, ready. Its code is 200 when all are ready, else 503.
@@ -506,19 +503,21 @@ async def _run(ctx: typer.Context, names: list[str] | None, metrics: str | None)
     async with _fleet(ctx) as fleet:
         chosen = _chosen(fleet, names)
         with _served(monitor, [one.projection.name for one in chosen], metrics):
+            ended: list[str] = []
             try:
-                async with asyncio.TaskGroup() as group:
-                    for one in chosen:
-                        group.create_task(_run_one(one, monitor))
-            except ExceptionGroup as errors:
-                raise errors.exceptions[0] from None
+                await asyncio.gather(*(_run_one(one, monitor, ended) for one in chosen))
+            finally:
+                # Also where a signal has ended the others.
+                if ended:
+                    raise _Mistake("; ".join(ended))
 
 
-async def _run_one(one: Deployed, monitor: Monitor) -> None:
+async def _run_one(one: Deployed, monitor: Monitor, ended: list[str]) -> None:
+    """Run one until something is wrong that does not pass, and let the others go on."""
     try:
         await run_projection(one.projection, one.store, one.model, monitor=monitor)
-    except EventStoreError as error:
-        raise _Mistake(f"{one.projection.name}: {error}") from error
+    except Exception as error:  # noqa: BLE001 (a projection may raise anything)
+        ended.append(f"{one.projection.name}: {type(error).__name__}: {error}")
 
 
 @contextmanager

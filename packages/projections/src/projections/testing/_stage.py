@@ -138,6 +138,5 @@ class Writer(Generic[Tx]):
             self.record,
             position=commits[-1].position,
             commits=self.record.commits + len(commits),
-            batches=self.record.batches + 1,
         )
         return await self.keeper.write(wanted, self.changes(commits))
