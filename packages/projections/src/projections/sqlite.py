@@ -6,7 +6,6 @@ One thread writes, and calls a projection's ``apply`` there: it is not async, an
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 import sqlite3
 from collections.abc import Coroutine
@@ -19,6 +18,7 @@ from eventstore import InvalidInput
 
 from projections._errors import ModelRefused, ModelUnavailable
 from projections._model import Stored
+from projections._naming import canonical, word_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
@@ -119,8 +119,7 @@ class SqliteModel:
 
     def naming(self, projection: str, generation: int) -> Name:
         """Put the generation behind each table's name."""
-        end = f"__{projection.replace('-', '_')}_{generation}"
-        return lambda name: f"{name}{end}"
+        return word_of(projection, generation)
 
     async def prepare(self, setup: Callable[[sqlite3.Connection, Name], Awaitable[None] | None], name: Name) -> None:
         """Let a projection make its tables."""
@@ -269,7 +268,7 @@ class _Reading:
             self._after = rows[-1][: len(keys)]
         cut = len(keys)
         return [
-            (_text([self._plain, *row[:cut]]), _text(dict(zip(columns, row[cut:], strict=True))).encode())
+            (canonical([self._plain, *row[:cut]]), canonical(dict(zip(columns, row[cut:], strict=True))).encode())
             for row in rows
         ]
 
@@ -284,7 +283,3 @@ def _checked(table: str) -> str:
     if not _NAME.fullmatch(table):
         raise InvalidInput("owns", f"expected names of tables, letters, digits and _, got {table!r:.80}")
     return table
-
-
-def _text(value: object) -> str:
-    return json.dumps(value, sort_keys=True, default=lambda data: data.hex() if isinstance(data, bytes) else repr(data))
