@@ -265,6 +265,20 @@ def test_reset_in_another_log() -> None:
     assert lines(*there, "status", code=1)[0]["state"] == "stopped"
 
 
+def test_forget(tmp_path: Path) -> None:
+    """What is forgotten is as if it had never run."""
+    append(1, 2)
+    settle()
+    call("rebuild", "sums")
+    error = call("forget", "sums", code=1).stderr
+    assert "empties the view of sums, which is at position 2, for good: say --yes" in error
+    assert call("forget", "sums", "--yes").stdout == "sums: forgotten\n"
+    assert lines("status", code=1)[0]["state"] == "new"
+    assert sums(tmp_path) == {}
+    settle()
+    assert sums(tmp_path) == {"1": 3}
+
+
 # Rebuilding
 
 
@@ -379,9 +393,9 @@ def test_nothing_to_look_after(where: str, problem: str) -> None:
         (["reset", "sums", "--to", "2", "--yes"], "sums: to: expected a position from 0 to 1, got 2"),
         (["--projections", f"{HERE}:gone", "pause", "sums"], "sums: connection refused"),
         (["--projections", f"{HERE}:of_another_log", "run"], "sums: "),
-        (["run", "--metrics", "nonsense"], "cannot serve metrics on 'nonsense': expected HOST:PORT"),
+        (["run", "--metrics", "nonsense"], "address: cannot serve on 'nonsense': expected HOST:PORT"),
         (["run", "--metrics", "localhost:65536"], "expected HOST:PORT"),
-        (["run", "--metrics", "192.0.2.1:0"], "cannot serve metrics on 192.0.2.1:0: "),
+        (["run", "--metrics", "192.0.2.1:0"], "address: cannot serve on 192.0.2.1:0: "),
     ],
 )
 def test_errors(arguments: list[str], problem: str) -> None:
@@ -396,7 +410,7 @@ def test_errors(arguments: list[str], problem: str) -> None:
     assert not result.stdout
 
 
-@pytest.mark.parametrize("command", ["pause", "resume", "dead-letters", "rebuild"])
+@pytest.mark.parametrize("command", ["pause", "resume", "dead-letters", "rebuild", "forget"])
 def test_what_has_not_run(command: str) -> None:
     """What has not run yet says so, once with its name."""
     assert call(command, "sums", code=1).stderr.startswith("projections: sums has not run on this target yet")
@@ -420,7 +434,8 @@ def test_usage_errors(arguments: list[str]) -> None:
 def test_version_and_help() -> None:
     """The version is the distribution's; help has a line for each command, and needs no projections."""
     assert call("--version").stdout == f"projections {importlib.metadata.version('foldlog-projections')}\n"
-    commands = ["status", "pause", "resume", "skip", "dead-letter", "dead-letters", "replay", "rebuild", "reset", "run"]
+    deciding = ["pause", "resume", "skip", "dead-letter", "dead-letters", "replay"]
+    commands = ["status", *deciding, "rebuild", "reset", "forget", "run"]
     out = call("--help").stdout
     for command in commands:
         assert re.search(rf"^ +{command} +[A-Z].*\.$", out, re.MULTILINE)

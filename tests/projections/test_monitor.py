@@ -14,7 +14,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from projections import Health, ModelUnavailable, Monitor, Projection, dead_letter, pause, rebuild, resume, wait_for
-from projections._monitor import STATES, State
+from projections._monitor import State
 from projections.memory import MemoryModel
 from prometheus_client import CollectorRegistry, generate_latest
 
@@ -34,6 +34,10 @@ projection_position projection_behind_positions projection_behind_seconds projec
 projection_lease projection_commits_total projection_events_total projection_retries_total
 projection_batch_commits_count projection_batch_commits_sum projection_batch_seconds_count projection_batch_seconds_sum
 """
+
+
+def scraped(monitor: Monitor) -> str:
+    return generate_latest(monitor.registry).decode()
 
 
 class Recorder(Monitor):
@@ -68,8 +72,7 @@ class Recorder(Monitor):
 
     def metrics(self) -> dict[str, float]:
         """Return what a scrape gets, of this projection."""
-        text = generate_latest(self.registry).decode()
-        found = re.findall(r'^(\w+)\{projection="sums"\} (\S+)$', text, re.MULTILINE)
+        found = re.findall(r'^(\w+)\{projection="sums"\} (\S+)$', scraped(self), re.MULTILINE)
         return {name: float(value) for name, value in found}
 
 
@@ -288,18 +291,19 @@ async def test_rebuild_is_a_state(store: EventStore, model: Shaky) -> None:
 
 
 def test_health_of_what_is_not_known() -> None:
-    """What nobody has heard of is starting, and not ready; all that is known comes by name."""
+    """What nobody has heard of is starting, and not ready."""
+    assert Monitor().health("x") == Health(projection="x")
+    assert not Monitor().health("x").ready
+
+
+def test_metric_of_the_state() -> None:
+    """Of all states the metric of the one that a projection is in is 1, so that an alert can name it."""
     monitor = Monitor()
-    assert monitor.health("x") == Health(projection="x")
-    assert not monitor.health("x").ready
-    monitor.note("b", "running")
-    monitor.note("a", "paused")
-    assert [health.projection for health in monitor.all()] == ["a", "b"]
-
-
-def test_states() -> None:
-    """The states are those that the type has."""
-    assert get_args(State) == STATES
+    pattern = r'^projection_state\{projection="sums",state="(\w+)"\} (\S+)$'
+    for state in ("running", "failed"):
+        monitor.note("sums", state)
+        found = re.findall(pattern, scraped(monitor), re.MULTILINE)
+        assert {name: float(value) for name, value in found} == {name: name == state for name in get_args(State)}
 
 
 # Traces

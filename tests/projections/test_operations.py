@@ -13,6 +13,8 @@ from projections import (
     NothingToDecide,
     dead_letter,
     dead_letters,
+    digest_of_view,
+    forget,
     pause,
     rebuild,
     replay,
@@ -74,6 +76,7 @@ ASKED: dict[str, Callable[[Scene], Awaitable[object]]] = {
     "dead_letters": lambda scene: dead_letters(scene.projection, scene.model),
     "replay": lambda scene: replay(scene.projection, scene.store, scene.model, position=1),
     "reset": lambda scene: reset(scene.projection, scene.store, scene.model),
+    "forget": lambda scene: forget(scene.projection, scene.model),
     "rebuild": lambda scene: rebuild(scene.projection, scene.store, scene.model),
 }
 
@@ -151,6 +154,47 @@ async def test_answer_to_a_reset_is_lost(scene: Scene, made: bool) -> None:  # n
     record = await reset(scene.projection, scene.store, losing)
     assert (record.position, record.generation) == (0, 1)
     await resume(scene.projection, scene.model)
+    async with scene.running():
+        await scene.until(last)
+    await scene.equals_fold()
+
+
+# ----------------------------------------------------------------------------------------------------------- forgetting
+
+
+async def test_forget(scene: Scene) -> None:
+    """Nothing is left of a view that is forgotten, nor of a rebuild of it that was killed."""
+    async with scene.running():
+        await scene.until(last := await scene.append("1", 1))
+
+    class Killed:
+        """Does not let a rebuild compare, nor clean up."""
+
+        killed = False
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(scene.model, name)
+
+        async def entries(self, owns: Any, name: Any) -> AsyncIterator[Any]:
+            self.killed = True
+            raise ValueError("killed")
+            yield
+
+        async def clearing(self, owns: Any, name: Any) -> Any:
+            if self.killed:
+                raise ValueError("killed")
+            return await scene.model.clearing(owns, name)
+
+    killed: Any = Killed()
+    with pytest.raises(ValueError, match="killed"):
+        await rebuild(scene.projection, scene.store, killed, lease=LEASE)
+    shadow = scene.model.naming("sums", 1)
+    assert await digest_of_view(scene.projection, scene.model, shadow) != "0" * 64
+    await forget(scene.projection, scene.model)
+    for name in (str, shadow):
+        assert await digest_of_view(scene.projection, scene.model, name) == "0" * 64
+    for key in ("sums", "sums~rebuild"):
+        assert await scene.model.load(key) is None
     async with scene.running():
         await scene.until(last)
     await scene.equals_fold()

@@ -12,10 +12,11 @@ from projections._errors import ModelUnavailable, UnknownProjection
 from projections._record import Record, from_bytes, to_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
     from typing import Any
 
     from projections._model import Changes, Model
+    from projections._projection import Name
 
 Tx = TypeVar("Tx")
 T = TypeVar("T")
@@ -117,6 +118,13 @@ class Keeper(Generic[Tx]):
             wanted = replace(wanted, change=name)
             if await self.write(wanted, changes):
                 return wanted
+
+    async def remove(self, owns: Sequence[str], naming: Callable[[Record], Name]) -> None:
+        """Remove the record, together with a generation of the view."""
+        while (record := await self.load()) is not None:
+            clear = await self.model.clearing(owns, naming(record))
+            if await self.model.commit(self.key, None, expected=self.revision, changes=clear):
+                return
 
     async def patiently(self, ask: Callable[[], Awaitable[T]]) -> T:
         """Ask until the target answers."""

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from projections._errors import NothingToDecide
 from projections._keeper import Keeper
 from projections._projection import Batch
-from projections._record import Passed, Record, seconds_behind
+from projections._record import Passed, Record, key_of_rebuild, seconds_behind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -197,6 +197,23 @@ async def reset(projection: Projection[Tx], store: EventStore, model: Model[Tx],
         return record, await model.clearing(projection.owns, str)
 
     return await _keeper(projection, model).change_view(begun)
+
+
+async def forget(projection: Projection[Tx], model: Model[Tx]) -> None:
+    """Empty a view, and remove all that is recorded of it, also of its rebuilds.
+
+    That is for a projection that gets another name, or is taken out of the program. Before that, end its runners: one
+    that goes on begins anew.
+
+    Raises:
+        UnknownProjection: it has not run on this target.
+        ModelUnavailable: the target cannot be reached.
+    """
+    live = _keeper(projection, model)
+    await live.known()
+    rebuilding = Keeper(model, key_of_rebuild(projection.name), patient=False)
+    await rebuilding.remove(projection.owns, lambda record: model.naming(projection.name, record.generation))
+    await live.remove(projection.owns, lambda _: str)
 
 
 def _verdict(verdict: str, position: int, reason: str) -> Callable[[Record], Record]:

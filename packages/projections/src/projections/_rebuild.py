@@ -17,7 +17,7 @@ from projections._errors import RebuildRefused
 from projections._feed import Batching, Feed
 from projections._keeper import Keeper
 from projections._monitor import Monitor
-from projections._record import Record
+from projections._record import Record, key_of_rebuild
 from projections._run import LEASE_SECONDS, Deposed, Runner
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ async def rebuild(
         monitor=monitor or Monitor(),
         batching=batching,
         lease=lease,
-        key=f"{projection.name}~rebuild",
+        key=key_of_rebuild(projection.name),
         state="rebuilding",
     )
     job = _Rebuild(projection, store, model, runner, batching, report or _silent)

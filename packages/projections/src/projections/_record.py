@@ -88,6 +88,11 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return Token(self.log_id, Position(self.position))
 
 
+def key_of_rebuild(projection: str) -> str:
+    """Return the key of the record of a projection's rebuilds, which no projection can have as its name."""
+    return f"{projection}~rebuild"
+
+
 def seconds_behind(record: Record, head: int) -> float:
     """Return how long ago a view was known to have all that the log has, 0 where it has, by this machine's clock."""
     # A view that was never there has nothing to count from.

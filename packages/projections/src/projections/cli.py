@@ -23,23 +23,22 @@ from eventstore.terminal import (
     progress,
     write_line,
 )
-from prometheus_client import make_wsgi_app, start_http_server
 from rich.text import Text
 
 from projections import _operations as operations
 from projections._errors import ModelUnavailable, ProjectionError, UnknownProjection
-from projections._monitor import Health, Monitor, State
+from projections._monitor import Monitor
 from projections._operations import Deployed, Status
 from projections._rebuild import Difference, Rebuilt, Swap
 from projections._rebuild import rebuild as rebuild_view
 from projections._record import Passed, Place, Record
 from projections._run import run as run_projection
+from projections.serving import HEALTH, Telling, serving
 
 _DISTRIBUTION: Final = "foldlog-projections"
 _VARIABLE: Final = "PROJECTIONS"
 _NARROW: Final = 80
 _SHOWN_KEYS: Final = 10
-_HEALTH: Final = "/health"
 
 
 class _Mistake(ProjectionError):
@@ -369,22 +368,48 @@ def reset(
     With 0 the view is emptied first, and dead letters and skipped commits are forgotten. With another position the view
     stays as it is, which is right only where applying a commit twice is as good as once.
     """
-    told: list[str] = []
-    _program.run(_explain(ctx, name, to, told))
-    if not yes:
-        if not sys.stdin.isatty():
-            _program.fail(f"this {told[0]}: say --yes, as there is no terminal to ask on")
-        typer.confirm(f"This {told[0]}. Go on?", abort=True, err=True)
+    again = f"applies to the view of {name}, as it is, all between position {to} and {{position}} again"
+    anew = f"empties the view of {name}, which is at position {{position}}, and makes it anew"
+    _confirm(ctx, name, again if to else anew, yes=yes)
     _decide(ctx, name, lambda one: operations.reset(one.projection, one.store, one.model, to=to), "begins again after")
 
 
-async def _explain(ctx: typer.Context, name: str, to: int, told: list[str]) -> None:
+@app.command()
+def forget(
+    ctx: typer.Context,
+    name: Name,
+    *,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Empty a view, and remove all that is recorded of it.
+
+    That is for a projection that gets another name, or is taken out of the program: before that, and when it runs
+    nowhere any more. One that still runs begins anew.
+    """
+    _confirm(ctx, name, f"empties the view of {name}, which is at position {{position}}, for good", yes=yes)
+    _program.run(_forget(ctx, name))
+
+
+async def _forget(ctx: typer.Context, name: str) -> None:
     async with _opened(ctx, name) as one:
-        record = (await operations.status(one.projection, one.store, one.model)).record
-    if to:
-        told.append(f"applies to the view of {name}, as it is, all between position {to} and {record.position} again")
-    else:
-        told.append(f"empties the view of {name}, which is at position {record.position}, and makes it anew")
+        await operations.forget(one.projection, one.model)
+    console().print(f"{name}: forgotten")
+
+
+def _confirm(ctx: typer.Context, name: str, what: str, *, yes: bool) -> None:
+    """Say what a command does to a view, and ask."""
+    found: list[Record] = []
+
+    async def look() -> None:
+        async with _opened(ctx, name) as one:
+            found.append((await operations.status(one.projection, one.store, one.model)).record)
+
+    _program.run(look())
+    told = what.format(position=found[0].position)
+    if not yes:
+        if not sys.stdin.isatty():
+            _program.fail(f"this {told}: say --yes, as there is no terminal to ask on")
+        typer.confirm(f"This {told}. Go on?", abort=True, err=True)
 
 
 # Rebuilding
@@ -450,28 +475,6 @@ def _difference(difference: Difference) -> Iterator[str]:
 # Running
 
 
-class _Telling(Monitor):
-    """Tells people how the state of a projection changes."""
-
-    def note(self, projection: str, state: State, *, trouble: str = "") -> None:
-        """Tell a new state."""
-        before = self.health(projection)
-        super().note(projection, state, trouble=trouble)
-        if (before.state, before.trouble) != (state, trouble):
-            self._tell(projection, f"{state}: {trouble}" if trouble else state)
-
-    def note_record(self, projection: str, record: Record, head: int) -> None:
-        """Tell a new failure."""
-        before = self.health(projection)
-        super().note_record(projection, record, head)
-        if record.failure is not None and record.failure != before.failure:
-            self._tell(projection, str(record.failure))
-
-    @staticmethod
-    def _tell(projection: str, text: str) -> None:
-        console(stderr=True, soft_wrap=True).print(f"{projection}: {printable(text)}")
-
-
 @app.command()
 def run(
     ctx: typer.Context,
@@ -481,7 +484,7 @@ def run(
         str | None,
         typer.Option(
             metavar="HOST:PORT",
-            help=f"Serve Prometheus metrics there, and health as JSON on {_HEALTH}; port 0 takes a free one.",
+            help=f"Serve Prometheus metrics there, and health as JSON on {HEALTH}; port 0 takes a free one.",
         ),
     ] = None,
 ) -> None:
@@ -499,7 +502,7 @@ def run(
 
 
 async def _run(ctx: typer.Context, names: list[str] | None, metrics: str | None) -> None:
-    monitor = _Telling()
+    monitor = Telling(lambda projection, text: _tell(f"{projection}: {text}"))
     async with _fleet(ctx) as fleet:
         chosen = _chosen(fleet, names)
         with _served(monitor, [one.projection.name for one in chosen], metrics):
@@ -526,37 +529,10 @@ def _served(monitor: Monitor, names: list[str], address: str | None) -> Iterator
     if address is None:
         yield
         return
-    host, port = _address(address)
-    try:
-        server, thread = start_http_server(port, host, monitor.registry)
-    except OSError as error:
-        raise _Mistake(f"cannot serve metrics on {address}: {error.strerror}") from error
-    metrics = make_wsgi_app(monitor.registry)
-
-    def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
-        if environ["PATH_INFO"] != _HEALTH:
-            return metrics(environ, start_response)
-        found = [monitor.health(name) for name in names]
-        code = "200 OK" if all(health.ready for health in found) else "503 Service Unavailable"
-        start_response(code, [("Content-Type", "application/json")])
-        return [msgspec.json.encode([_health(health) for health in found])]
-
-    server.set_app(answer)
-    console(stderr=True, soft_wrap=True).print(f"metrics and {_HEALTH} on {host}:{server.server_port}")
-    try:
+    with serving(monitor, names, address=address) as port:
+        _tell(f"metrics and {HEALTH} on {address.rpartition(':')[0].strip('[]')}:{port}")
         yield
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
-def _health(health: Health) -> dict[str, Any]:
-    return msgspec.structs.asdict(health) | {"behind": health.behind, "ready": health.ready}
-
-
-def _address(text: str) -> tuple[str, int]:
-    host, _, port = text.rpartition(":")
-    if not (host and port.isascii() and port.isdigit() and int(port) < 1 << 16):
-        raise _Mistake(f"cannot serve metrics on {text!r}: expected HOST:PORT")
-    return host.strip("[]"), int(port)
+def _tell(text: str) -> None:
+    console(stderr=True, soft_wrap=True).print(printable(text))
