@@ -6,11 +6,13 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from eventstore import open_store
+from eventstore import ANY, Codec, StreamId, open_store
+from google.protobuf.wrappers_pb2 import Int64Value, StringValue
 from projections import (
     ModelUnavailable,
     Monitor,
     NothingToDecide,
+    Projection,
     dead_letter,
     dead_letters,
     digest_of_view,
@@ -229,3 +231,21 @@ async def test_replay_after_a_reset(scene: Scene, monkeypatch: pytest.MonkeyPatc
     async with scene.running():
         await scene.until(await scene.append("3", 1))
     await scene.equals_fold()
+
+
+async def test_replay_leaves_out_other_types(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What waits for a dead letter and is of no type that the projection wants is not applied with it."""
+    projection = Projection(
+        "sums", IN_MEMORY.apply, owns=["sum:*"], types=["google.protobuf.Int64Value"], independent=True
+    )
+    async with open_store("memory://", Codec(Int64Value, StringValue)) as store:
+        scene = Scene(projection, store, MemoryModel(), Monitor())
+        async with scene.running():
+            bad = await scene.append("1", UNLUCKY)
+            await scene.until_failed()
+            await dead_letter(projection, scene.model, position=bad.position, reason="later")
+            await store.append(StreamId("n", "1"), [StringValue(value="a word")], expected=ANY)
+            await scene.until(await scene.append("1", 2))
+        monkeypatch.setattr("tests.projections.views.UNLUCKY", -1)
+        assert await replay(projection, store, scene.model, position=bad.position) == 2
+        assert await scene.view() == {"1": (UNLUCKY + 2, 2)}
