@@ -19,7 +19,7 @@ from context_service.peps import plan
 from eventstore import EventStore, StreamId, open_store
 from eventstore.jetstream import JetStreamBackend
 from neo4j import AsyncGraphDatabase
-from projections import Batch, Batching, Projection, Stored, run, wait_for
+from projections import Batch, Batching, Projection, Stored, running, wait_for
 from projections.neo4j import Neo4jModel
 from projections.sqlite import SqliteModel
 from projections.valkey import ValkeyModel
@@ -226,14 +226,9 @@ async def followed(projection: AnyProjection, store: EventStore, model: Any, bat
     """Return the seconds that a projection needs for all of a log."""
     head = await store.head()
     started = time.perf_counter()
-    task = asyncio.create_task(run(projection, store, model, batching=batching))
-    try:
+    async with running(projection, store, model, batching=batching):
         await wait_for(projection, model, head)
         return time.perf_counter() - started
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
 
 
 async def batches(store: EventStore, size: int) -> AsyncIterator[list[Commit]]:

@@ -386,6 +386,13 @@ class TestLog:
         assert await followed(types=[text, "google.protobuf.Int64Value"], categories=["c"]) == [4, "5 True"]
         assert await followed(types=[text], categories=["b"]) == ["5 False", "5 True"]
 
+    async def test_follow_what_is_filtered_out(self, store: EventStore) -> None:
+        """How far a follow has come while nothing passes is told with when that was recorded."""
+        *_, last = [commit async for commit in store.log()]
+        async for item in store.follow(categories=["nobody-s"]):
+            assert item == Progress(last.position, caught_up=False, recorded_micros=last.recorded_micros)
+            break
+
     async def test_streams(self, store: EventStore) -> None:
         """Streams are listed, of one category or all."""
         assert [info.stream.id async for info in store.streams()] == ["1", "3", "2", "5", "4"]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import AsyncIterator, Sequence
 
-    from projections import Batch, Stored
+    from projections import Batch, Name, Stored
 
 
 def folder() -> Path:
@@ -47,6 +47,17 @@ def slowly(tx: sqlite3.Connection, batch: Batch) -> None:
 async def slow() -> AsyncIterator[Sequence[Deployed]]:
     async with deployed() as [one]:
         yield [one._replace(projection=Projection("sums", slowly, owns=["sums"], setup=table, categories=["n"]))]
+
+
+def spoil(tx: sqlite3.Connection, name: Name) -> None:
+    raise ValueError("no tables")
+
+
+@asynccontextmanager
+async def spoiled() -> AsyncIterator[Sequence[Deployed]]:
+    async with deployed() as [one]:
+        projection = Projection("spoiled", to_sqlite, owns=["others"], setup=spoil)
+        yield [one, one._replace(projection=projection)]
 
 
 @asynccontextmanager

@@ -20,7 +20,7 @@ from urllib.request import urlopen
 
 import pytest
 from eventstore import ANY, StreamId
-from projections import UnknownProjection, run, status
+from projections import UnknownProjection, running, status
 from projections.cli import app
 from typer.testing import CliRunner
 
@@ -78,8 +78,7 @@ def settle() -> Status:
 
     async def work() -> Status:
         async with deployed() as [one]:
-            task = asyncio.create_task(run(*one))
-            async with asyncio.timeout(10):
+            async with running(*one), asyncio.timeout(10):
                 while True:
                     await asyncio.sleep(0.01)
                     with suppress(UnknownProjection):
@@ -87,8 +86,6 @@ def settle() -> Status:
                         # Whoever takes it over has carried out what was decided before.
                         if found.record.holder and (found.record.failure or not found.behind):
                             break
-            task.cancel()
-            await asyncio.wait([task])
             return await status(*one)
 
     return asyncio.run(work())
@@ -144,6 +141,7 @@ def test_status_of_a_failure() -> None:
         "category": "n",
         "id": "1",
         "version": 2,
+        "first_version": 0,
         "type": "google.protobuf.Int64Value",
         "reason": "ValueError: unlucky",
     }
@@ -184,7 +182,7 @@ def test_skip_while_nobody_runs(tmp_path: Path) -> None:
     """What is decided while nobody runs is done by the next run."""
     append(1, UNLUCKY, 2)
     settle()
-    assert call("skip", "sums", "--reason", "bad luck").stdout == "sums: to skip position 2\n"
+    assert call("skip", "sums", 2, "--reason", "bad luck").stdout == "sums: to skip position 2\n"
     [told] = lines("status", code=1)
     assert (told["state"], told["verdict"]) == ("failed", "skip")
     assert "(skip is decided and not done yet)" in call("status", code=1).stdout
@@ -198,7 +196,7 @@ def test_dead_letters() -> None:
     append(1)
     append(UNLUCKY, id=OTHER)
     settle()
-    assert call("dead-letter", "sums", "--reason", EVIL).stdout == "sums: to put aside position 2\n"
+    assert call("dead-letter", "sums", 2, "--reason", EVIL).stdout == "sums: to put aside position 2\n"
     settle()
     assert lines("dead-letters", "sums") == [
         {
@@ -206,6 +204,7 @@ def test_dead_letters() -> None:
             "category": "n",
             "id": OTHER,
             "version": 1,
+            "first_version": 0,
             "type": "google.protobuf.Int64Value",
             "reason": EVIL,
             "failure": "ValueError: unlucky",
@@ -222,7 +221,7 @@ def test_replay(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """What can be applied in the end is applied, and listed no more."""
     append(1, UNLUCKY, 2)
     settle()
-    call("dead-letter", "sums", "--reason", "later")
+    call("dead-letter", "sums", 2, "--reason", "later")
     settle()
     monkeypatch.setattr("tests.projections.views.UNLUCKY", -1)
     assert call("replay", "sums", 2).stdout == "sums: applied 1 commits\n"
@@ -264,6 +263,20 @@ def test_reset_in_another_log() -> None:
     assert "log" in call(*there, "reset", "sums", "--to", 1, "--yes", code=1).stderr
     call(*there, "reset", "sums", "--to", 0, "--yes")
     assert lines(*there, "status", code=1)[0]["state"] == "stopped"
+
+
+def test_forget(tmp_path: Path) -> None:
+    """What is forgotten is as if it had never run."""
+    append(1, 2)
+    settle()
+    call("rebuild", "sums")
+    error = call("forget", "sums", code=1).stderr
+    assert "empties the view of sums, which is at position 2, for good: say --yes" in error
+    assert call("forget", "sums", "--yes").stdout == "sums: forgotten\n"
+    assert lines("status", code=1)[0]["state"] == "new"
+    assert sums(tmp_path) == {}
+    settle()
+    assert sums(tmp_path) == {"1": 3}
 
 
 # Rebuilding
@@ -330,7 +343,7 @@ def test_narrow_terminal() -> None:
     append(UNLUCKY, id=OTHER)
     settle()
     seen = on_terminal("projections", "status")
-    call("dead-letter", "sums", "--reason", EVIL * 5)
+    call("dead-letter", "sums", 2, "--reason", EVIL * 5)
     settle()
     seen += on_terminal("projections", "status") + on_terminal("projections", "dead-letters", "sums")
     seen = STYLE.sub("", seen)
@@ -373,16 +386,16 @@ def test_nothing_to_look_after(where: str, problem: str) -> None:
         (["status", "x"], "there is no projection 'x'; there are: sums"),
         (["run", "x"], "there is no projection 'x'; there are: sums"),
         (["pause", "\u202eevil"], "there is no projection '\\u202eevil'; there are: sums"),
-        (["skip", "sums", "--reason", "x"], "sums: the projection has not failed"),
-        (["skip", "sums", "--reason", " "], "sums: reason: expected why, got nothing"),
-        (["dead-letter", "sums", "--reason", "x"], "sums: the projection has not failed"),
+        (["skip", "sums", "1", "--reason", "x"], "sums: the projection has not failed"),
+        (["skip", "sums", "1", "--reason", " "], "sums: reason: expected why, got nothing"),
+        (["dead-letter", "sums", "1", "--reason", "x"], "sums: the projection has not failed"),
         (["replay", "sums", "1"], "sums has no dead letter of position 1"),
         (["reset", "sums", "--to", "2", "--yes"], "sums: to: expected a position from 0 to 1, got 2"),
         (["--projections", f"{HERE}:gone", "pause", "sums"], "sums: connection refused"),
         (["--projections", f"{HERE}:of_another_log", "run"], "sums: "),
-        (["run", "--metrics", "nonsense"], "cannot serve metrics on 'nonsense': expected HOST:PORT"),
+        (["run", "--metrics", "nonsense"], "address: cannot serve on 'nonsense': expected HOST:PORT"),
         (["run", "--metrics", "localhost:65536"], "expected HOST:PORT"),
-        (["run", "--metrics", "192.0.2.1:0"], "cannot serve metrics on 192.0.2.1:0: "),
+        (["run", "--metrics", "192.0.2.1:0"], "address: cannot serve on 192.0.2.1:0: "),
     ],
 )
 def test_errors(arguments: list[str], problem: str) -> None:
@@ -397,14 +410,21 @@ def test_errors(arguments: list[str], problem: str) -> None:
     assert not result.stdout
 
 
-@pytest.mark.parametrize("command", ["pause", "resume", "dead-letters", "rebuild"])
+@pytest.mark.parametrize("command", ["pause", "resume", "dead-letters", "rebuild", "forget"])
 def test_what_has_not_run(command: str) -> None:
     """What has not run yet says so, once with its name."""
     assert call(command, "sums", code=1).stderr.startswith("projections: sums has not run on this target yet")
 
 
 @pytest.mark.parametrize(
-    "arguments", [["nonsense"], ["pause"], ["skip", "sums"], ["replay", "sums", "x"], ["reset", "sums", "--to", "-1"]]
+    "arguments",
+    [
+        ["nonsense"],
+        ["pause"],
+        ["skip", "sums", "--reason", "x"],
+        ["replay", "sums", "x"],
+        ["reset", "sums", "--to", "-1"],
+    ],
 )
 def test_usage_errors(arguments: list[str]) -> None:
     """A command that cannot be understood ends with 2."""
@@ -414,7 +434,8 @@ def test_usage_errors(arguments: list[str]) -> None:
 def test_version_and_help() -> None:
     """The version is the distribution's; help has a line for each command, and needs no projections."""
     assert call("--version").stdout == f"projections {importlib.metadata.version('foldlog-projections')}\n"
-    commands = ["status", "pause", "resume", "skip", "dead-letter", "dead-letters", "replay", "rebuild", "reset", "run"]
+    deciding = ["pause", "resume", "skip", "dead-letter", "dead-letters", "replay"]
+    commands = ["status", *deciding, "rebuild", "reset", "forget", "run"]
     out = call("--help").stdout
     for command in commands:
         assert re.search(rf"^ +{command} +[A-Z].*\.$", out, re.MULTILINE)
@@ -483,9 +504,29 @@ def test_run_serves_metrics_and_health() -> None:
         code, body = get(f"{address}/health")
         [told] = json.loads(body)
         assert (code, told["state"], told["ready"], told["failure"]["position"]) == (503, "failed", False, 3)
-        call("skip", "sums", "--reason", "bad luck")
+        call("skip", "sums", 3, "--reason", "bad luck")
         until(process, "sums: running")
         assert get(f"{address}/health")[0] == 200
+
+
+def test_run_of_what_cannot_be() -> None:
+    """One that cannot be run is told with the reason, others go on, and the code is 1 in the end, whatever ends it."""
+    append(1)
+    there = ("--projections", f"{HERE}:spoiled", "run")
+    with program(*there, "--metrics", "127.0.0.1:0") as process:
+        address = "http://" + until(process, "metrics and /health on (.*)")[1]
+        for _ in range(2):
+            until(process, "spoiled: failed: ValueError: no tables|sums: running")
+        code, body = get(f"{address}/health")
+        assert (code, [(told["state"], told["trouble"]) for told in json.loads(body)]) == (
+            503,
+            [("failed", "ValueError: no tables"), ("running", "")],
+        )
+        process.send_signal(signal.SIGTERM)
+        assert process.stderr
+        assert (process.stderr.read(), process.wait()) == ("projections: spoiled: ValueError: no tables\n", 1)
+    told, line = call(*there, "spoiled", code=1).stderr.splitlines()
+    assert (told, line) == ("spoiled: failed: ValueError: no tables", "projections: spoiled: ValueError: no tables")
 
 
 def test_port_is_taken() -> None:

@@ -12,7 +12,7 @@ import pytest
 from eventstore import ANY, StreamId, Token, open_store
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from projections import Batching, Monitor, rebuild, run, wait_for
+from projections import Batching, Monitor, rebuild, running, wait_for
 from projections.memory import MemoryModel
 from projections.sqlite import SqliteModel
 
@@ -46,18 +46,12 @@ async def dump(scene: Scene) -> dict[str, bytes]:
 
 async def runs(scene: Scene, commits: int) -> None:
     """Run to the log's end in batches of so many commits."""
-    task = asyncio.create_task(
-        run(scene.projection, scene.store, scene.model, batching=Batching(commits=commits), lease=1)
-    )
     end = Token(scene.store.log_id, (await scene.store.head()).position)
-    try:
+    async with running(scene.projection, scene.store, scene.model, batching=Batching(commits=commits), lease=1):
         # Position 0 is reached by a view that is not there.
         await wait_for(scene.projection, scene.model, end, timeout=5)
         while await scene.model.load("sums") is None:  # noqa: ASYNC110 (nothing tells)
             await asyncio.sleep(0.001)
-    finally:
-        task.cancel()
-        await asyncio.wait([task])
 
 
 async def lives_through(target: str, history: list[tuple[list[tuple[tuple[str, str], list[int]]], int]]) -> None:

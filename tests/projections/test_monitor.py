@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import re
-from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, get_args
 
+import projections
 import pytest
 from eventstore import ANY, Metadata, StreamId, Token, open_store
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from projections import Health, ModelUnavailable, Monitor, dead_letter, pause, rebuild, resume, run, wait_for
-from projections._monitor import STATES, State
+from projections import Health, ModelUnavailable, Monitor, Projection, dead_letter, pause, rebuild, resume, wait_for
+from projections._monitor import State
 from projections.memory import MemoryModel
 from prometheus_client import CollectorRegistry, generate_latest
 
@@ -22,6 +22,7 @@ from tests.projections.views import CODEC, IN_MEMORY, UNLUCKY, numbers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
+    from contextlib import AbstractAsyncContextManager
 
     from eventstore import EventStore
     from opentelemetry.sdk.trace import ReadableSpan
@@ -33,6 +34,10 @@ projection_position projection_behind_positions projection_behind_seconds projec
 projection_lease projection_commits_total projection_events_total projection_retries_total
 projection_batch_commits_count projection_batch_commits_sum projection_batch_seconds_count projection_batch_seconds_sum
 """
+
+
+def scraped(monitor: Monitor) -> str:
+    return generate_latest(monitor.registry).decode()
 
 
 class Recorder(Monitor):
@@ -67,8 +72,7 @@ class Recorder(Monitor):
 
     def metrics(self) -> dict[str, float]:
         """Return what a scrape gets, of this projection."""
-        text = generate_latest(self.registry).decode()
-        found = re.findall(r'^(\w+)\{projection="sums"\} (\S+)$', text, re.MULTILINE)
+        found = re.findall(r'^(\w+)\{projection="sums"\} (\S+)$', scraped(self), re.MULTILINE)
         return {name: float(value) for name, value in found}
 
 
@@ -131,15 +135,8 @@ async def append(store: EventStore, *values: int, metadata: Metadata | None = No
     return (await store.append(StreamId("n", "1"), numbers(*values), expected=ANY, metadata=metadata)).token
 
 
-@asynccontextmanager
-async def running(store: EventStore, model: MemoryModel, monitor: Monitor) -> AsyncIterator[None]:
-    task = asyncio.create_task(run(IN_MEMORY, store, model, monitor=monitor, lease=1.0))
-    try:
-        yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+def running(store: EventStore, model: MemoryModel, monitor: Monitor) -> AbstractAsyncContextManager[None]:
+    return projections.running(IN_MEMORY, store, model, monitor=monitor, lease=1.0)
 
 
 def batches(spans: InMemorySpanExporter) -> list[ReadableSpan]:
@@ -184,11 +181,11 @@ async def test_metrics_of_a_failure(store: EventStore, model: Shaky, monitor: Re
 
 async def test_metrics_of_a_dead_letter(store: EventStore, model: Shaky, monitor: Recorder) -> None:
     """Dead letters are counted while they wait."""
-    await append(store, UNLUCKY)
+    bad = await append(store, UNLUCKY)
     last = await append(store, 2)
     async with running(store, model, monitor):
         await monitor.until("failed")
-        await dead_letter(IN_MEMORY, model, reason="later")
+        await dead_letter(IN_MEMORY, model, position=bad.position, reason="later")
         await wait_for(IN_MEMORY, model, last, timeout=5)
         health = await monitor.until("running")
         assert (monitor.metrics()["projection_dead_letters"], health.dead_letters, health.failure) == (1, 1, None)
@@ -269,6 +266,20 @@ async def test_paused(store: EventStore, model: Shaky, monitor: Recorder) -> Non
         assert monitor.metrics()["projection_lease"] == 1
 
 
+async def test_a_run_that_ends(store: EventStore, model: Shaky, monitor: Recorder) -> None:
+    """What ends a run is told in health, and comes out where the projection was run."""
+
+    def setup(tx: Any, name: Any) -> None:
+        raise ValueError("no tables")
+
+    spoiled = Projection("sums", IN_MEMORY.apply, owns=["sum:*"], setup=setup)
+    with pytest.raises(ValueError, match="no tables"):
+        async with projections.running(spoiled, store, model, monitor=monitor):
+            health = await monitor.until("failed")
+    assert (health.trouble, health.ready) == ("ValueError: no tables", False)
+    assert monitor.metrics()["projection_lease"] == 0
+
+
 async def test_rebuild_is_a_state(store: EventStore, model: Shaky) -> None:
     """A rebuild is a state of its own to the monitor it is given, and what it applies is counted there."""
     last = await append(store, 1)
@@ -280,18 +291,19 @@ async def test_rebuild_is_a_state(store: EventStore, model: Shaky) -> None:
 
 
 def test_health_of_what_is_not_known() -> None:
-    """What nobody has heard of is starting, and not ready; all that is known comes by name."""
+    """What nobody has heard of is starting, and not ready."""
+    assert Monitor().health("x") == Health(projection="x")
+    assert not Monitor().health("x").ready
+
+
+def test_metric_of_the_state() -> None:
+    """Of all states the metric of the one that a projection is in is 1, so that an alert can name it."""
     monitor = Monitor()
-    assert monitor.health("x") == Health(projection="x")
-    assert not monitor.health("x").ready
-    monitor.note("b", "running")
-    monitor.note("a", "paused")
-    assert [health.projection for health in monitor.all()] == ["a", "b"]
-
-
-def test_states() -> None:
-    """The states are those that the type has."""
-    assert get_args(State) == STATES
+    pattern = r'^projection_state\{projection="sums",state="(\w+)"\} (\S+)$'
+    for state in ("running", "failed"):
+        monitor.note("sums", state)
+        found = re.findall(pattern, scraped(monitor), re.MULTILINE)
+        assert {name: float(value) for name, value in found} == {name: name == state for name in get_args(State)}
 
 
 # Traces

@@ -15,7 +15,7 @@ from eventstore.testing import SnapshotContract
 from eventstore.testing._snapshots import _snapshot
 from neo4j import AsyncGraphDatabase
 from neo4j.exceptions import ClientError, ConstraintError, Neo4jError, ServiceUnavailable, UnsupportedServerProduct
-from projections import ModelRefused, ModelUnavailable, Monitor, Projection, rebuild, run, wait_for
+from projections import ModelRefused, ModelUnavailable, Monitor, Projection, rebuild, running, wait_for
 from projections._neo4j_server import fault_of
 from projections.neo4j import Neo4jModel, Neo4jSnapshots
 from projections.testing import ModelContract, effect_once
@@ -25,6 +25,7 @@ from tests.projections.views import CODEC, in_neo4j, numbers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
+    from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
     from eventstore import Snapshot, SnapshotStore
@@ -172,14 +173,10 @@ class Scene(NamedTuple):
         answer = await self.store.append(StreamId("n", id), numbers(*values), expected=ANY)
         return Token(answer.log_id, answer.position)
 
-    @asynccontextmanager
-    async def running(self, model: Neo4jModel | None = None, monitor: Monitor | None = None) -> AsyncIterator[None]:
-        task = asyncio.create_task(run(self.projection, self.store, model or self.model, monitor=monitor, lease=LEASE))
-        try:
-            yield
-        finally:
-            task.cancel()
-            await asyncio.wait([task])
+    def running(
+        self, model: Neo4jModel | None = None, monitor: Monitor | None = None
+    ) -> AbstractAsyncContextManager[None]:
+        return running(self.projection, self.store, model or self.model, monitor=monitor, lease=LEASE)
 
     async def until(self, position: Token, model: Neo4jModel | None = None, *, seconds: float = 15) -> None:
         await wait_for(self.projection, model or self.model, position, timeout=seconds)

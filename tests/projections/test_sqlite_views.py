@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from eventstore import StreamId, open_store
-from projections import Monitor, Projection, rebuild
+from projections import Monitor, Projection, rebuild, reset
 from projections.sqlite import SqliteModel
 
 from tests.projections.test_run import Scene
@@ -49,6 +50,20 @@ async def test_indexes(tmp_path: Path) -> None:
     connection.close()
     assert indexes == [("rows_by_n",)]
     assert "rows_by_n" in str(plan)
+
+
+async def test_reset_keeps_tables(tmp_path: Path) -> None:
+    """Who reads a view that was reset, and that nobody runs, finds it empty, and its tables and indexes there."""
+    path = tmp_path / "view.db"
+    projection = Projection("sums", insert, owns=["rows", "never_made"], setup=table)
+    async with open_store("memory://", CODEC) as store, SqliteModel(path) as model:
+        scene = Scene(projection, store, model, Monitor())
+        async with scene.running():
+            await scene.until(await scene.append("1", 1))
+        await reset(projection, store, model)
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT * FROM rows").fetchall() == []
+        assert connection.execute("SELECT name FROM sqlite_master WHERE name = 'rows_by_n'").fetchone()
 
 
 async def test_ended_transaction(tmp_path: Path) -> None:

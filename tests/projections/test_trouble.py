@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from contextlib import suppress
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,6 +13,7 @@ from eventstore import ANY, EventStore, StreamId, Token, WrongLog, open_store
 from msgspec.structs import replace
 from projections import (
     Batch,
+    Batching,
     ModelUnavailable,
     Monitor,
     Passed,
@@ -26,7 +27,7 @@ from projections import (
     replay,
     reset,
     resume,
-    run,
+    running,
     skip,
     status,
 )
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
+
+    from projections import Swap
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -72,7 +75,7 @@ async def test_decided_while_nobody_runs(scene: Scene) -> None:
     async with scene.running():
         bad = await scene.append("1", UNLUCKY)
         await scene.until_failed()
-    await skip(scene.projection, scene.model, reason="x")
+    await skip(scene.projection, scene.model, position=bad.position, reason="x")
     async with scene.running():
         await scene.until(await scene.append("1", 2))
     record = (await status(scene.projection, scene.store, scene.model)).record
@@ -113,7 +116,7 @@ async def test_replay_leaves_out_skipped(scene: Scene) -> None:
         first = await scene.append("1", 1)
         bad = await scene.append("1", UNLUCKY)
         await scene.until_failed()
-        await skip(patient, scene.model, reason="x")
+        await skip(patient, scene.model, position=bad.position, reason="x")
         await scene.until(await scene.append("1", 3))
     # As it is when the first one had failed later, after a reset to before it, and was put aside.
     await reset(patient, scene.store, scene.model)
@@ -141,7 +144,7 @@ async def test_skipped_bytes(scene: Scene) -> None:
         await scene.until_failed()
         # The live view stands before the bytes, and so far the rebuilt one can go.
         assert not (await rebuild(scene.projection, scene.store, scene.model, lease=LEASE)).difference
-        await skip(scene.projection, scene.model, reason="x")
+        await skip(scene.projection, scene.model, position=bad.position, reason="x")
         await scene.until(last)
         assert await scene.view() == expected
         assert not (await rebuild(scene.projection, scene.store, scene.model, lease=LEASE)).difference
@@ -204,14 +207,13 @@ async def test_reset_at_the_beginning(scene: Scene) -> None:
 
 async def test_reset_and_die(scene: Scene) -> None:
     """One that waited makes what the view needs when it takes over, whatever became of it meanwhile."""
-    async with scene.running():
-        await scene.until(first := await scene.append("1", 1))
-        second = asyncio.create_task(scene.run())
-        await asyncio.sleep(0.1)
-    await reset(scene.projection, scene.store, scene.model)
-    await scene.until(first)
-    second.cancel()
-    await asyncio.wait([second])
+    async with AsyncExitStack() as second:
+        async with scene.running():
+            await scene.until(first := await scene.append("1", 1))
+            await second.enter_async_context(scene.running())
+            await asyncio.sleep(0.1)
+        await reset(scene.projection, scene.store, scene.model)
+        await scene.until(first)
     await scene.equals_fold()
 
 
@@ -275,8 +277,9 @@ async def test_reset_while_compared(scene: Scene) -> None:
     await scene.equals_fold()
 
 
-async def test_replay_while_rebuilt(scene: Scene) -> None:
-    """A dead letter that is replayed while a rebuild leaves it out is not lost by its swap."""
+@pytest.mark.parametrize("swap", ["always", "equal", "never"])
+async def test_replay_while_rebuilt(scene: Scene, swap: Swap) -> None:
+    """A dead letter that is replayed while a rebuild leaves it out is not lost by its swap, and no difference."""
     lucky = False
 
     def apply(tx: Any, batch: Batch) -> None:
@@ -290,11 +293,13 @@ async def test_replay_while_rebuilt(scene: Scene) -> None:
         bad = await scene.append("1", 8)
         last = await scene.append("1", 2)
         await scene.until_failed()
-        await dead_letter(mended, scene.model, reason="later")
+        await dead_letter(mended, scene.model, position=bad.position, reason="later")
         await scene.until(last)
         lucky = True
         with pytest.raises(RebuildRefused, match="put aside"):
-            await rebuilt_while(scene, lambda: replay(mended, scene.store, scene.model, position=bad.position))
+            await rebuilt_while(
+                scene, lambda: replay(mended, scene.store, scene.model, position=bad.position), swap=swap
+            )
         await scene.equals_fold()
         assert (await rebuild(mended, scene.store, scene.model, lease=LEASE)).swapped
     await scene.equals_fold()
@@ -404,6 +409,87 @@ async def test_rebuild_wakes_in_a_batch(scene: Scene) -> None:
     await scene.equals_fold()
 
 
+class Sleeps:
+    """Sleeps before the first commit of which something is true, until it is woken."""
+
+    def __init__(self, scene: Scene, when: Callable[[str, bytes, Any], bool]) -> None:
+        self._model = scene.model
+        self._when = when
+        self.asleep = asyncio.Event()
+        self.wake = asyncio.Event()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._model, name)
+
+    async def commit(self, key: str, record: bytes, *, expected: int, changes: Any = None) -> Any:
+        if not self.asleep.is_set() and self._when(key, record, changes):
+            self.asleep.set()
+            await self.wake.wait()
+        return await self._model.commit(key, record, expected=expected, changes=changes)
+
+
+def rebuilding(scene: Scene, model: Any) -> asyncio.Task[Any]:
+    small = Batching(commits=2)
+    return asyncio.create_task(rebuild(scene.projection, scene.store, model, batching=small, lease=LEASE))
+
+
+async def taken_over(scene: Scene, sleeper: Sleeps) -> tuple[asyncio.Task[Any], Sleeps]:
+    """Return a rebuild that has taken over from one that sleeps, and has itself fallen asleep in its second batch."""
+    batches = 0
+
+    def second_batch(key: str, record: bytes, changes: Any) -> bool:
+        nonlocal batches
+        batches += key == "sums~rebuild" and changes is not None and b'"position":' in record
+        return batches > 1
+
+    await sleeper.asleep.wait()
+    # As it is when a lease is over: nobody shows life any more.
+    await (await keeper(scene, "sums~rebuild")).change(lambda record: replace(record, holder=""))
+    other = Sleeps(scene, second_batch)
+    task = rebuilding(scene, other)
+    await other.asleep.wait()
+    return task, other
+
+
+@pytest.mark.parametrize("holds", [False, True])
+async def test_rebuild_wakes_in_the_midst_of_another(scene: Scene, holds: bool) -> None:  # noqa: FBT001 (a parameter)
+    """A rebuild that slept before it held the view, or before it swapped, does not swap what another one has half made.
+
+    Nobody runs the projection meanwhile, who would let go of what is held.
+    """
+    async with scene.running():
+        for number in range(7):
+            last = await scene.append(f"{number % 2}", 1)
+        await scene.until(last)
+
+    def holds_or_swaps(key: str, record: bytes, changes: Any) -> bool:
+        return key == "sums" and (changes is not None if holds else b'"held":' in record)
+
+    first = Sleeps(scene, holds_or_swaps)
+    late = rebuilding(scene, first)
+    task, other = await taken_over(scene, first)
+    first.wake.set()
+    with pytest.raises(RebuildRefused):
+        await late
+    await scene.equals_fold()
+    other.wake.set()
+    assert (await task).swapped
+    await scene.equals_fold()
+
+
+async def test_setup_of_a_rebuild_fails(scene: Scene) -> None:
+    """A rebuild whose view cannot be set up is refused, and says why."""
+    async with scene.running():
+        await scene.until(await scene.append("1", 1))
+
+    def setup(tx: Any, name: Any) -> None:
+        raise ValueError("no tables")
+
+    spoiled = Projection("sums", scene.projection.apply, owns=scene.projection.owns, setup=setup)
+    with pytest.raises(RebuildRefused, match="cannot be set up: ValueError: no tables"):
+        await rebuild(spoiled, scene.store, scene.model, lease=LEASE)
+
+
 async def test_rebuild_of_a_shorter_log(scene: Scene) -> None:
     """Where the log ends before the view, as a restored one may, a rebuild is refused at once."""
     async with scene.running():
@@ -459,10 +545,8 @@ async def test_answer_to_taking_over_is_lost(scene: Scene) -> None:
             return done
 
     first = await scene.append("1", 1)
-    task = asyncio.create_task(run(scene.projection, scene.store, Loses(), lease=30))  # type: ignore[arg-type]
-    await scene.until(first)
-    task.cancel()
-    await asyncio.wait([task])
+    async with scene._replace(model=Loses()).running(lease=30):
+        await scene.until(first)
     await scene.equals_fold()
 
 
@@ -479,11 +563,8 @@ async def test_released_though_a_commit_was_under_way(tmp_path: Path) -> None:
     projection = Projection("sums", slow, owns=["sums"], setup=IN_SQLITE.setup)
     async with open_store("memory://", CODEC) as store, SqliteModel(tmp_path / "view.db") as model:
         await store.append(StreamId("n", "1"), numbers(1), expected=ANY)
-        task = asyncio.create_task(run(projection, store, model, lease=30))
-        await began.wait()
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+        async with running(projection, store, model, lease=30):
+            await began.wait()
         record = (await status(projection, store, model)).record
         assert (record.position, record.holder) == (1, "")
 

@@ -227,7 +227,7 @@ async def test_refused_command_stops_its_projection(valkey: str, space: str) -> 
             assert (failure.position, failure.version, failure.type) == (2, 2, "google.protobuf.Int64Value")
             assert failure.reason.startswith("CommandFailed: INCRBY was answered ERR")
             assert not scene.monitor.health("sums").ready
-            await skip(scene.projection, scene.model, reason="not text")
+            await skip(scene.projection, scene.model, position=failure.position, reason="not text")
             await scene.until(last)
         assert await client.get(f"{space}:last") == b"7"
 

@@ -10,13 +10,14 @@ from typing import Any
 import projections
 import pytest
 from eventstore import InvalidInput
-from projections import Projection, ProjectionError
+from projections import Projection, ProjectionError, serving
 from projections import _errors as errors
 
 NAMES = """
 AnyProjection Batch Batching Changes Deployed Difference Health Model ModelRefused ModelUnavailable Monitor Name
 NothingToDecide Passed Place Projection ProjectionError RebuildRefused Rebuilt Record Status Stored Swap
-UnknownProjection dead_letter dead_letters digest_of_view pause rebuild replay reset resume run skip status wait_for
+UnknownProjection dead_letter dead_letters digest_of_view forget pause rebuild replay reset resume run running skip
+status wait_for
 """
 
 
@@ -35,6 +36,11 @@ class TestSurface:
             if not name.startswith("_") and not isinstance(value, ModuleType)
         }
         assert there == set(projections.__all__)
+
+    def test_serving(self) -> None:
+        """What a service is served with is these, and imports nothing of a terminal."""
+        assert serving.__all__ == ["HEALTH", "Telling", "serving"]
+        assert all(hasattr(serving, name) for name in serving.__all__)
 
     def test_errors_are_public(self) -> None:
         """Every error can be caught by its name, and all by their root."""

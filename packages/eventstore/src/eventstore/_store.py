@@ -219,7 +219,7 @@ class EventStore:
                     yield to_commit(raw, envelope, self.codec)
                     yielded = True
                 if not yielded:
-                    yield Progress(found[-1].position, caught_up=False)
+                    yield Progress(raw.position, caught_up=False, recorded_micros=raw.recorded_at)
 
     def turn(self, stream: StreamId) -> asyncio.Lock:
         """Return what the tasks of this process that read a stream in order to write to it hold meanwhile."""

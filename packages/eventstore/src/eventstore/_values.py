@@ -189,6 +189,8 @@ class Progress(msgspec.Struct, frozen=True):
     position: Position
     #: True when there was nothing after the position a moment ago.
     caught_up: bool
+    #: When the commit at the position was recorded, in microseconds since the epoch, where it was filtered out; else 0.
+    recorded_micros: int = 0
 
 
 class AtVersion(msgspec.Struct, frozen=True):

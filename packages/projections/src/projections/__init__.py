@@ -16,6 +16,7 @@ from projections._operations import (
     Status,
     dead_letter,
     dead_letters,
+    forget,
     pause,
     replay,
     reset,
@@ -26,7 +27,7 @@ from projections._operations import (
 from projections._projection import AnyProjection, Batch, Name, Projection
 from projections._rebuild import Difference, Rebuilt, Swap, digest_of_view, rebuild
 from projections._record import Passed, Place, Record
-from projections._run import run, wait_for
+from projections._run import run, running, wait_for
 
 __all__ = [
     "AnyProjection",
@@ -56,12 +57,14 @@ __all__ = [
     "dead_letter",
     "dead_letters",
     "digest_of_view",
+    "forget",
     "pause",
     "rebuild",
     "replay",
     "reset",
     "resume",
     "run",
+    "running",
     "skip",
     "status",
     "wait_for",

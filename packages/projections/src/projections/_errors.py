@@ -6,7 +6,7 @@
     ├── ModelUnavailable        the target cannot be reached now, or a fault passes; tried again, with patience
     │   └── ModelRefused        the target is reached and is not fit: credentials, version, settings; tried again too
     ├── UnknownProjection       nothing is known of it where it was looked for
-    ├── NothingToDecide         there is no failure to skip, and no dead letter to replay
+    ├── NothingToDecide         there is no such failure to skip, or no such dead letter to replay
     └── RebuildRefused          another rebuild is under way, or the two views differ and were not to be swapped
 """
 
@@ -30,7 +30,7 @@ class UnknownProjection(ProjectionError):
 
 
 class NothingToDecide(ProjectionError):
-    """There is no failure to decide on, or no such dead letter."""
+    """There is no failure to decide on, or it is another one, or there is no such dead letter."""
 
 
 class RebuildRefused(ProjectionError):

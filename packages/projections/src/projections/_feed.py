@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Final, Self
 import msgspec
 from eventstore import Commit, Progress, Token
 
+from projections._record import now_micros
+
 if TYPE_CHECKING:
     from types import TracebackType
 
@@ -36,6 +38,8 @@ class Taken(msgspec.Struct, frozen=True):
     commits: list[Commit]
     position: int
     caught_up: bool
+    #: The log has nothing after the position that was recorded before this time, in microseconds since the epoch.
+    as_of: int
 
 
 class Feed:
@@ -51,6 +55,7 @@ class Feed:
         self._position: int = after.position
         self._taken: int = after.position
         self._caught_up = False
+        self._as_of = 0
         self._since = 0.0
         self._error: Exception | None = None
         self._some = asyncio.Event()
@@ -77,12 +82,14 @@ class Feed:
                 self._position = item.position
                 if isinstance(item, Progress):
                     self._caught_up = item.caught_up
+                    self._as_of = now_micros() if item.caught_up else item.recorded_micros or self._as_of
                 else:
                     size = sum(len(event.raw.payload) for event in item.events)
                     self._since = self._since if self._items else loop.time()
                     self._items.append((item, size))
                     self._bytes += size
                     self._caught_up = False
+                    self._as_of = item.recorded_micros
                 self._some.set()
                 while self._full(2):
                     self._room.clear()
@@ -133,4 +140,5 @@ class Feed:
         self._room.set()
         more = bool(self._items)
         self._taken = commits[-1].position if more else self._position
-        return Taken(commits, self._taken, caught_up=self._caught_up and not more)
+        as_of = commits[-1].recorded_micros if more else self._as_of
+        return Taken(commits, self._taken, caught_up=self._caught_up and not more, as_of=as_of)

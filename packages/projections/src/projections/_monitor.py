@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, get_args
 
 import msgspec
 from opentelemetry import trace
@@ -21,15 +21,6 @@ if TYPE_CHECKING:
     from projections._record import Record
 
 State = Literal["starting", "standby", "running", "paused", "failed", "unavailable", "rebuilding"]
-STATES: Final[tuple[State, ...]] = (
-    "starting",
-    "standby",
-    "running",
-    "paused",
-    "failed",
-    "unavailable",
-    "rebuilding",
-)
 
 _LINKS: Final = 64
 _tracer = trace.get_tracer("projections")
@@ -44,12 +35,12 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     #: The last position the view contains, and the log's end when it was last looked at.
     position: int = 0
     head: int = 0
-    #: Since the newest commit of the view was recorded, while there are newer ones; 0.0 when it has them all.
+    #: Since the view was known to have all that the log has; 0.0 while it has.
     seconds_behind: float = 0.0
     epoch: int = 0
     dead_letters: int = 0
     failure: Place | None = None
-    #: Why the target or the log cannot be used, without addresses or secrets.
+    #: Why the target or the log cannot be used, without addresses or secrets; or why its runner has ended.
     trouble: str = ""
 
     @property
@@ -79,10 +70,11 @@ class Monitor:
         self._behind = Gauge("projection_behind_positions", "Positions not in the view yet", label, registry=registry)
         self._seconds = Gauge(
             "projection_behind_seconds",
-            "Age of the view's end while the log has more",
+            "Seconds since the view was known to have all that the log has, else 0",
             label,
             registry=registry,
         )
+        self._state = Gauge("projection_state", "1 for the state it is in", [*label, "state"], registry=registry)
         self._epoch = Gauge("projection_epoch", "How often another runner has taken over", label, registry=registry)
         self._dead = Gauge("projection_dead_letters", "Dead letters that wait", label, registry=registry)
         self._lease = Gauge("projection_lease", "1 while this process is the one that writes", label, registry=registry)
@@ -102,15 +94,14 @@ class Monitor:
         """Return how a projection is."""
         return self._health.get(projection, Health(projection=projection))
 
-    def all(self) -> list[Health]:
-        """Return how all are, sorted by name."""
-        return [self._health[name] for name in sorted(self._health)]
-
     def note(self, projection: str, state: State, *, trouble: str = "") -> None:
         """Keep in which state a projection is, and why."""
         found = msgspec.structs.replace(self.health(projection), state=state, trouble=trouble)
         self._health[projection] = found
-        self._lease.labels(projection).set(state in {"running", "paused", "failed"})
+        for each in get_args(State):
+            self._state.labels(projection, each).set(each == state)
+        # What has failed with a trouble has ended.
+        self._lease.labels(projection).set(state in {"running", "paused", "failed"} and not trouble)
         for counter in (self._commits, self._events, self._retries):
             counter.labels(projection)  # there from the beginning, with 0
 

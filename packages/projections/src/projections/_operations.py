@@ -5,20 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import msgspec
-from eventstore import InvalidInput, StreamId, WrongLog
+from eventstore import InvalidInput, WrongLog
 from msgspec.structs import replace
 
-from projections._errors import NothingToDecide, UnknownProjection
+from projections._errors import NothingToDecide
 from projections._keeper import Keeper
 from projections._projection import Batch
-from projections._record import Passed, Record, seconds_behind
+from projections._record import Passed, Record, key_of_rebuild, seconds_behind
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
     from eventstore import Commit, EventStore
 
-    from projections._model import Model
+    from projections._model import Changes, Model
     from projections._projection import AnyProjection, Projection
 
 Tx = TypeVar("Tx")
@@ -54,7 +54,7 @@ class Status(msgspec.Struct, frozen=True):
 
     @property
     def seconds_behind(self) -> float:
-        """Since the newest commit of the view was recorded, while there are newer ones; 0.0 when it has them all."""
+        """Since the view was known to have all that the log has; 0.0 while it has."""
         return seconds_behind(self.record, self.head)
 
 
@@ -63,10 +63,9 @@ async def status(projection: Projection[Tx], store: EventStore, model: Model[Tx]
 
     Raises:
         UnknownProjection: it has not run on this target.
+        ModelUnavailable: the target cannot be reached.
     """
-    record = await _keeper(projection, model).load()
-    if record is None:
-        raise _unknown(projection)
+    record = await _keeper(projection, model).known()
     return Status(record, (await store.head()).position)
 
 
@@ -75,8 +74,9 @@ async def pause(projection: Projection[Tx], model: Model[Tx]) -> Record:
 
     Raises:
         UnknownProjection: it has not run on this target.
+        ModelUnavailable: the target cannot be reached.
     """
-    return await _change(projection, model, lambda record: replace(record, paused=True))
+    return await _keeper(projection, model).change(lambda record: replace(record, paused=True))
 
 
 async def resume(projection: Projection[Tx], model: Model[Tx]) -> Record:
@@ -84,36 +84,39 @@ async def resume(projection: Projection[Tx], model: Model[Tx]) -> Record:
 
     Raises:
         UnknownProjection: it has not run on this target.
+        ModelUnavailable: the target cannot be reached.
     """
 
     def resumed(record: Record) -> Record:
         record = replace(record, paused=False)
         return record if record.failure is None else replace(record, verdict="retry")
 
-    return await _change(projection, model, resumed)
+    return await _keeper(projection, model).change(resumed)
 
 
-async def skip(projection: Projection[Tx], model: Model[Tx], *, reason: str) -> Record:
+async def skip(projection: Projection[Tx], model: Model[Tx], *, position: int, reason: str) -> Record:
     """Leave the commit behind at which a projection has failed, for good; the record keeps it with the reason.
 
     Raises:
-        NothingToDecide: it has not failed.
+        NothingToDecide: it has not failed, or elsewhere.
         UnknownProjection: it has not run on this target.
+        ModelUnavailable: the target cannot be reached.
     """
-    return await _change(projection, model, _verdict("skip", reason))
+    return await _keeper(projection, model).change(_verdict("skip", position, reason))
 
 
-async def dead_letter(projection: Projection[Tx], model: Model[Tx], *, reason: str) -> Record:
+async def dead_letter(projection: Projection[Tx], model: Model[Tx], *, position: int, reason: str) -> Record:
     """Put the commit aside at which a projection has failed, to be replayed later.
 
     The record keeps where it stands in the log. When the projection's streams are independent, what comes later in the
     same stream waits for it; else only the commit itself is left out.
 
     Raises:
-        NothingToDecide: it has not failed.
+        NothingToDecide: it has not failed, or elsewhere.
         UnknownProjection: it has not run on this target.
+        ModelUnavailable: the target cannot be reached.
     """
-    return await _change(projection, model, _verdict("dead-letter", reason))
+    return await _keeper(projection, model).change(_verdict("dead-letter", position, reason))
 
 
 async def dead_letters(projection: Projection[Tx], model: Model[Tx]) -> tuple[Passed, ...]:
@@ -121,49 +124,52 @@ async def dead_letters(projection: Projection[Tx], model: Model[Tx]) -> tuple[Pa
 
     Raises:
         UnknownProjection: it has not run on this target.
+        ModelUnavailable: the target cannot be reached.
     """
-    record = await _keeper(projection, model).load()
-    if record is None:
-        raise _unknown(projection)
-    return record.dead
+    return (await _keeper(projection, model).known()).dead
 
 
 async def replay(projection: Projection[Tx], store: EventStore, model: Model[Tx], *, position: int) -> int:
     """Apply a dead letter, and what of its stream waits for it; return how many commits that were.
 
+    Where the view was reset to before it, that is none: a runner applies it when it comes there.
+
     Raises:
         NothingToDecide: there is no dead letter of this position, or its bytes are no commit.
         UnknownProjection: it has not run on this target.
+        ModelUnavailable: the target cannot be reached.
         Exception: what applying it raises; then it stays where it is.
     """
-    keeper = _keeper(projection, model)
-    while True:
-        record = await keeper.load()
-        if record is None:
-            raise _unknown(projection)
-        found = [dead for dead in record.dead if dead.place.position == position and dead.place.category]
-        if not found:
-            raise NothingToDecide(f"{projection.name} has no dead letter of position {position} that can be replayed")
-        last = record.position if projection.independent else position
-        commits = await _waiting(projection, store, found[0].place.stream, position, last)
-        skipped = {passed.place.position for passed in record.skipped}
-        commits = [commit for commit in commits if commit.position not in skipped]
-        batch = Batch(commits, str)
+    count = 0
+
+    async def replayed(record: Record) -> tuple[Record, Changes[Tx] | None]:
+        nonlocal count
+        commits = await _waiting(projection, store, record, position)
+        count = len(commits)
         left = tuple(dead for dead in record.dead if dead.place.position != position)
+        batch = Batch(commits, str)
+        return replace(record, dead=left), (lambda tx: projection.apply(tx, batch)) if commits else None
 
-        def changes(tx: Tx, batch: Batch = batch) -> Awaitable[None] | None:
-            return projection.apply(tx, batch)
-
-        if await keeper.write(replace(record, dead=left), changes):
-            return len(commits)
+    await _keeper(projection, model).change_view(replayed)
+    return count
 
 
-async def _waiting(
-    projection: Projection[Tx], store: EventStore, stream: StreamId, first: int, last: int
-) -> list[Commit]:
-    commits = [commit async for commit in store.commits(stream) if first <= commit.position <= last]
-    wanted = projection.types
-    return [commit for commit in commits if not wanted or any(event.raw.type in wanted for event in commit.events)]
+async def _waiting(projection: Projection[Tx], store: EventStore, record: Record, position: int) -> list[Commit]:
+    """Return a dead letter's commit, and what was left out because of it, as far as the view is."""
+    letters = [dead for dead in record.dead if dead.place.position == position and dead.place.category]
+    if not letters:
+        raise NothingToDecide(f"{projection.name} has no dead letter of position {position} that can be replayed")
+    last = record.position if letters[0].parks else min(position, record.position)
+    skipped = {passed.place.position for passed in record.skipped}
+    return [
+        commit
+        async for commit in store.commits(letters[0].place.stream)
+        if position <= commit.position <= last and commit.position not in skipped and _wants(projection, commit)
+    ]
+
+
+def _wants(projection: AnyProjection, commit: Commit) -> bool:
+    return not projection.types or any(event.raw.type in projection.types for event in commit.events)
 
 
 async def reset(projection: Projection[Tx], store: EventStore, model: Model[Tx], *, to: int = 0) -> Record:
@@ -176,47 +182,54 @@ async def reset(projection: Projection[Tx], store: EventStore, model: Model[Tx],
         InvalidInput: the view is not as far as the position.
         WrongLog: the view is of another log; only to 0 can it be moved.
         UnknownProjection: it has not run on this target.
+        ModelUnavailable: the target cannot be reached.
     """
-    keeper = _keeper(projection, model)
-    while True:
-        record = await keeper.load()
-        if record is None:
-            raise _unknown(projection)
+
+    async def begun(record: Record) -> tuple[Record, Changes[Tx] | None]:
         if not 0 <= to <= record.position:
             raise InvalidInput("to", f"expected a position from 0 to {record.position}, got {to}")
         if to and record.log_id != store.log_id:
             raise WrongLog(record.log_id, store.log_id)
-        begun = replace(record, log_id=store.log_id, position=to, recorded_at=0, failure=None, verdict="")
-        clear = None
-        if not to:
-            begun = replace(begun, generation=record.generation + 1, skipped=(), dead=())
-            clear = await model.clearing(projection.owns, str)
-        if await keeper.write(begun, clear):
-            return begun
+        record = replace(record, log_id=store.log_id, position=to, as_of=0, failure=None, verdict="")
+        if to:
+            return record, None
+        record = replace(record, generation=record.generation + 1, skipped=(), dead=())
+        return record, await model.clearing(projection.owns, str)
+
+    return await _keeper(projection, model).change_view(begun)
 
 
-def _verdict(verdict: str, reason: str) -> Callable[[Record], Record]:
+async def forget(projection: Projection[Tx], model: Model[Tx]) -> None:
+    """Empty a view, and remove all that is recorded of it, also of its rebuilds.
+
+    That is for a projection that gets another name, or is taken out of the program. Before that, end its runners: one
+    that goes on begins anew.
+
+    Raises:
+        UnknownProjection: it has not run on this target.
+        ModelUnavailable: the target cannot be reached.
+    """
+    live = _keeper(projection, model)
+    await live.known()
+    rebuilding = Keeper(model, key_of_rebuild(projection.name), patient=False)
+    await rebuilding.remove(projection.owns, lambda record: model.naming(projection.name, record.generation))
+    await live.remove(projection.owns, lambda _: str)
+
+
+def _verdict(verdict: str, position: int, reason: str) -> Callable[[Record], Record]:
     if not reason.strip():
         raise InvalidInput("reason", "expected why, got nothing")
 
     def decided(record: Record) -> Record:
         if record.failure is None:
             raise NothingToDecide("the projection has not failed")
+        if record.failure.position != position:
+            where = f"position {record.failure.position}, not at {position}"
+            raise NothingToDecide(f"the projection has failed at {where}")
         return replace(record, verdict=verdict, verdict_reason=reason)
 
     return decided
 
 
-async def _change(projection: Projection[Tx], model: Model[Tx], changed: Callable[[Record], Record]) -> Record:
-    try:
-        return await _keeper(projection, model).change(changed)
-    except LookupError:
-        raise _unknown(projection) from None
-
-
 def _keeper(projection: Projection[Tx], model: Model[Tx]) -> Keeper[Tx]:
-    return Keeper(model, projection.name)
-
-
-def _unknown(projection: Projection[Tx]) -> UnknownProjection:
-    return UnknownProjection(f"{projection.name} has not run on this target yet")
+    return Keeper(model, projection.name, patient=False)

@@ -13,11 +13,11 @@ import msgspec
 from eventstore import CorruptCommit, WrongLog
 from msgspec.structs import replace
 
-from projections._errors import RebuildRefused, UnknownProjection
-from projections._feed import Batching, Feed, Taken
+from projections._errors import RebuildRefused
+from projections._feed import Batching, Feed
 from projections._keeper import Keeper
 from projections._monitor import Monitor
-from projections._record import Record
+from projections._record import Record, key_of_rebuild
 from projections._run import LEASE_SECONDS, Deposed, Runner
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from eventstore import EventStore
 
-    from projections._model import Model
+    from projections._model import Changes, Model
     from projections._projection import Name, Projection
 
 Tx = TypeVar("Tx")
@@ -93,13 +93,12 @@ async def rebuild(
 
     Raises:
         UnknownProjection: there is no live view.
-        RebuildRefused: another rebuild is under way, an event cannot be applied, or the live view was taken away,
-            reset, or decided about meanwhile.
+        RebuildRefused: another rebuild is under way, ``setup`` fails, an event cannot be applied, or the live view was
+            taken away, reset, or decided about meanwhile.
         WrongLog: the live view is of another log.
+        ModelUnavailable: the target cannot be reached when it begins; later it tries again.
     """
-    live = Keeper(model, projection.name)
-    if await live.load() is None:
-        raise UnknownProjection(f"{projection.name} has not run on this target yet: run it")
+    await Keeper(model, projection.name, patient=False).known()
     runner = Runner(
         projection,
         store,
@@ -107,10 +106,10 @@ async def rebuild(
         monitor=monitor or Monitor(),
         batching=batching,
         lease=lease,
-        key=f"{projection.name}~rebuild",
+        key=key_of_rebuild(projection.name),
         state="rebuilding",
     )
-    job = _Rebuild(projection, store, model, live, runner, batching, report or _silent)
+    job = _Rebuild(projection, store, model, runner, batching, report or _silent)
     return await job.run(swap)
 
 
@@ -126,7 +125,6 @@ class _Rebuild(Generic[Tx]):
         projection: Projection[Tx],
         store: EventStore,
         model: Model[Tx],
-        live: Keeper[Tx],
         runner: Runner[Tx],
         batching: Batching,
         report: Report,
@@ -134,7 +132,7 @@ class _Rebuild(Generic[Tx]):
         self._projection = projection
         self._store = store
         self._model = model
-        self._live = live
+        self._live: Final = Keeper(model, projection.name)
         self._runner = runner
         # Nothing is known of it before this rebuild is the only one.
         self._name: Name | None = None
@@ -154,6 +152,8 @@ class _Rebuild(Generic[Tx]):
             async with self._held() as position:
                 await self._catch_up(position)
                 live, rebuilt, difference = await self._compared()
+                # What others have done to the live view meanwhile is no difference.
+                self._check(await self._load(), position)
                 commits = runner.record.commits
                 swapped = swap == "always" or (swap == "equal" and not difference)
                 if swapped:
@@ -204,7 +204,10 @@ class _Rebuild(Generic[Tx]):
         for clear in (clear_old, clear_new):
             if not await runner.keeper.write(fresh, clear):
                 raise Deposed
-        await runner.begin()
+        try:
+            await runner.begin()
+        except Exception as error:
+            raise RebuildRefused(f"the rebuilt view cannot be set up: {type(error).__name__}: {error}") from error
 
     async def _catch_up(self, target: int) -> None:
         """Apply the log up to a position and no further."""
@@ -227,7 +230,7 @@ class _Rebuild(Generic[Tx]):
         while runner.record.position < target:
             taken = await feed.take(runner.lease / 3)
             commits = [commit for commit in taken.commits if commit.position <= target]
-            await runner.apply(Taken(commits, min(taken.position, target), taken.caught_up))
+            await runner.apply(replace(taken, commits=commits, position=min(taken.position, target)))
             if runner.record.failure is not None:
                 raise RebuildRefused(f"the rebuilt view cannot go on: {runner.record.failure}")
             self._report("applying", runner.record.position, target)
@@ -282,12 +285,12 @@ class _Rebuild(Generic[Tx]):
                 await runner.write(record)
 
     async def _swap(self, position: int) -> None:
-        changes = await self._model.swapping(self._projection.owns, self._shadow)
-        while True:
-            record = await self._load()
+        async def swapped(record: Record) -> tuple[Record, Changes[Tx] | None]:
             self._check(record, position)
-            if await self._live.write(replace(record, held="", generation=record.generation + 1), changes):
-                return
+            changes = await self._model.swapping(self._projection.owns, self._shadow)
+            return replace(record, held="", generation=record.generation + 1), changes
+
+        await self._live.change_view(swapped)
 
     async def _clean_up(self) -> None:
         keeper = self._runner.keeper

@@ -9,19 +9,29 @@ from eventstore import Position, StreamId, Token
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):
-    """Which event failed, and why."""
+    """Which event failed, and why; or which commit, where each of its events could be applied by itself."""
 
     position: int
     #: Empty where the bytes at the position are no commit at all.
     category: str = ""
     id: str = ""
     version: int = 0
+    #: Of the commit whose last event has that version, where no single event is to blame; else 0.
+    first_version: int = 0
+    #: Empty where no single event is to blame.
     type: str = ""
     reason: str = ""
 
     def __str__(self) -> str:
-        event = f"{self.type or 'no event'} at version {self.version} of stream {self.category} {self.id!r}"
-        return f"position {self.position}, {event}: {self.reason}"
+        return f"position {self.position}, {self._what()}: {self.reason}"
+
+    def _what(self) -> str:
+        if not self.category:
+            return "no commit"
+        stream = f"of stream {self.category} {self.id!r}"
+        if self.first_version:
+            return f"versions {self.first_version} to {self.version} {stream}"
+        return f"{self.type} at version {self.version} {stream}"
 
     @property
     def stream(self) -> StreamId:
@@ -35,6 +45,8 @@ class Passed(msgspec.Struct, frozen=True, kw_only=True):
     place: Place
     #: What they said.
     reason: str
+    #: Of a dead letter: what comes later in its stream waits for it.
+    parks: bool = False
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -46,13 +58,16 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     log_id: str
     #: The last position that the view contains.
     position: int = 0
-    #: When the commit there was recorded, in microseconds since the epoch.
-    recorded_at: int = 0
-    #: Commits and batches that were applied, ever.
+    #: Up to when the view is known to have all that the log has, in microseconds since the epoch: when it was last seen
+    #: to be at the log's end, or when the commit at its position was recorded; while it is at the end, at most a third
+    #: of a lease ago.
+    as_of: int = 0
+    #: How many were applied, ever.
     commits: int = 0
-    batches: int = 0
     #: Another one whenever the view becomes another: a rebuild took its place, or a reset emptied it.
     generation: int = 0
+    #: The last change of the view that was no batch, a replay, a reset or a swap, by a name that no other one has.
+    change: str = ""
     #: Who writes now, a name nobody else has; empty when nobody does.
     holder: str = ""
     #: How often another one has taken over.
@@ -75,12 +90,22 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return Token(self.log_id, Position(self.position))
 
 
+def key_of_rebuild(projection: str) -> str:
+    """Return the key of the record of a projection's rebuilds, which no projection can have as its name."""
+    return f"{projection}~rebuild"
+
+
 def seconds_behind(record: Record, head: int) -> float:
-    """Return the age of a view's newest commit while the log has newer ones, by this machine's clock."""
-    # A view without commits has nothing to count from.
-    if head <= record.position or not record.recorded_at:
+    """Return how long ago a view was known to have all that the log has, 0 where it has, by this machine's clock."""
+    # A view that was never there has nothing to count from.
+    if head <= record.position or not record.as_of:
         return 0.0
-    return max(time.time() - record.recorded_at / 1e6, 0.0)
+    return max(now_micros() - record.as_of, 0) / 1e6
+
+
+def now_micros() -> int:
+    """Return this machine's time in microseconds since the epoch."""
+    return time.time_ns() // 1_000
 
 
 _encode = msgspec.json.Encoder(order="deterministic").encode

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final, Generic, NoReturn, TypeVar
 
 import stamina
@@ -24,10 +24,10 @@ from projections._feed import Batching, Feed, Taken
 from projections._keeper import Keeper, released
 from projections._monitor import Monitor
 from projections._projection import Batch
-from projections._record import Passed, Place, Record, from_bytes
+from projections._record import Passed, Place, Record, from_bytes, now_micros
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Sequence
 
     from eventstore import EventStore
 
@@ -84,9 +84,35 @@ async def run(
         WrongLog: the view is of another log; ``reset`` it.
         UnknownPosition: the log was restored from an older copy than the view has seen.
         StoreClosed: the store was closed.
+        Exception: what ``setup`` raises. Health says ``failed`` and why, of this and of all that ends a run.
     """
     runner = Runner(projection, store, model, monitor=monitor or Monitor(), batching=batching, lease=lease)
     await runner.run()
+
+
+@asynccontextmanager
+async def running(
+    projection: Projection[Tx],
+    store: EventStore,
+    model: Model[Tx],
+    *,
+    monitor: Monitor | None = None,
+    batching: Batching | None = None,
+    lease: float = LEASE_SECONDS,
+) -> AsyncIterator[None]:
+    """Keep a projection's view up to date while the block runs; the arguments are those of ``run``.
+
+    Raises:
+        Exception: what ``run`` has raised, when the block ends.
+    """
+    task = asyncio.create_task(run(projection, store, model, monitor=monitor, batching=batching, lease=lease))
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+        if not task.cancelled():
+            task.result()
 
 
 async def wait_for(
@@ -142,7 +168,6 @@ class Runner(Generic[Tx]):
         batching: Batching | None,
         lease: float,
         key: str = "",
-        name: Name = str,
         state: State = "running",
     ) -> None:
         self.holder: Final = uuid.uuid4().hex
@@ -153,7 +178,7 @@ class Runner(Generic[Tx]):
         self._monitor = monitor
         self._batching = batching or Batching()
         self.lease: Final = lease
-        self._name = name
+        self._name: Name = str
         self._state: State = state
         self._head = 0
         self._looked_at = 0.0
@@ -170,7 +195,14 @@ class Runner(Generic[Tx]):
         return record
 
     async def run(self) -> NoReturn:
-        """Take turns with others, for ever."""
+        """Take turns with others, until something is wrong that does not pass."""
+        try:
+            await self._run()
+        except Exception as error:
+            self._monitor.note(self._projection.name, "failed", trouble=f"{type(error).__name__}: {error}")
+            raise
+
+    async def _run(self) -> NoReturn:
         async for attempt in stamina.retry_context(on=_passes, attempts=None, timeout=None, wait_max=5.0):
             with attempt:
                 try:
@@ -258,20 +290,18 @@ class Runner(Generic[Tx]):
                 continue
             # A fault that nobody has decided about is tried again by whoever begins: what mends it is often a new
             # version of the program.
-            wanted = _decided(wanted)
+            wanted = self._decided(wanted)
             wanted = replace(wanted, holder=self.holder, epoch=wanted.epoch + 1, lease=self.lease)
             if await self._write(wanted, owned=False):
                 return
 
     async def _release(self) -> None:
         """Let the next one take over at once."""
-        if self.keeper.record is None:
-            return
+        # What this runner has seen last may be old: a commit goes on in the target when its caller is cancelled.
+        keeper = Keeper(self._model, self.keeper.key, patient=False)
         with suppress(Exception):
             async with asyncio.timeout(_RELEASE_SECONDS):
-                # What was seen last may be old: a commit goes on in the target when its caller is cancelled.
-                await self.keeper.load()
-                await self.keeper.change(lambda record: released(record) if record.holder == self.holder else record)
+                await keeper.change(lambda record: released(record) if record.holder == self.holder else record)
 
     async def _write(self, record: Record, changes: Changes[Tx] | None = None, *, owned: bool = True) -> bool:
         """Replace the record; False means that others have said something to its holder meanwhile.
@@ -291,8 +321,6 @@ class Runner(Generic[Tx]):
     async def _lead(self) -> NoReturn:
         while True:
             await self._wait_until_allowed()
-            if self.record.generation != self._generation:
-                raise MovedAway
             self.starts_from(self.record.position)
             async with Feed(self._store, self._projection, self._batching, self.record.checkpoint) as feed:
                 await self._consume(feed)
@@ -317,11 +345,13 @@ class Runner(Generic[Tx]):
             if self._allowed:
                 self._note(self._state)
 
-    async def _look_ahead(self) -> None:
-        """See how far the log is, for the lag."""
+    async def _look_ahead(self) -> int | None:
+        """See how far the log is, for the lag; None when it does not say."""
         self._looked_at = asyncio.get_running_loop().time()
         with suppress(StoreUnavailable):
             self._head = (await self._store.head()).position
+            return self._head
+        return None
 
     @property
     def _allowed(self) -> bool:
@@ -335,16 +365,16 @@ class Runner(Generic[Tx]):
         while not self._allowed:
             record = self.record
             if record.failure is not None and record.verdict and not record.held:
-                await self._write(_decided(record))
+                await self._write(self._decided(record))
                 continue
             if record.held and loop.time() > since + self.lease:
                 # Who held it is gone.
                 await self._write(replace(record, held=""))
                 continue
-            await self._look_ahead()
+            as_of = now_micros() if await self._look_ahead() == record.position else 0
             self._note("failed" if record.failure else "paused" if record.paused else self._state)
             if not record.held and loop.time() > self._written_at + self.lease / 3:
-                await self._write(record)
+                await self._write(_as_of(record, as_of))
             await asyncio.sleep(min(_POLL_SECONDS, self.lease / 4))
             await self.keeper.load()
             if self.record.holder != self.holder:
@@ -358,34 +388,45 @@ class Runner(Generic[Tx]):
         if not taken.commits and taken.position <= self._position:
             await self._look()
             if since > self.lease / 3:
-                await self._write(self.record)
+                await self._write(_as_of(self.record, taken.as_of))
             return
         if not taken.commits and since < _PAUSE_SECONDS:
             # A log that is busy with what this view does not want moves its checkpoint now and then.
             await asyncio.sleep(_PAUSE_SECONDS)
         try:
-            await self._write_batch(taken.commits, taken.position)
+            await self._write_batch(taken.commits, taken.position, taken.as_of)
         except (Deposed, MovedAway, StoreUnavailable):
             raise
         except Exception:  # noqa: BLE001 (a projection may raise anything)
             for commit in taken.commits:
                 try:
-                    await self._write_batch([commit], commit.position)
+                    await self._write_batch([commit], commit.position, commit.recorded_micros)
                 except (Deposed, MovedAway, StoreUnavailable):
                     raise
                 except Exception as error:  # noqa: BLE001
                     await self._stop(await self._named(commit, error))
-                    return
-                if not self._allowed:
                     return
 
     def decided(self, position: int) -> bool:
         """Say whether somebody has decided to leave out what stands at a position."""
         return any(passed.place.position == position for passed in (*self.record.skipped, *self.record.dead))
 
+    def _decided(self, record: Record) -> Record:
+        """Return the record after what was decided about its failure."""
+        failure, verdict, reason = record.failure, record.verdict, record.verdict_reason
+        record = replace(record, failure=None, verdict="", verdict_reason="")
+        if failure is None or verdict == "retry":
+            return record
+        record = replace(record, position=failure.position)
+        if verdict == "skip":
+            return replace(record, skipped=(*record.skipped, Passed(place=failure, reason=reason)))
+        # What has no stream holds up none.
+        parks = self._projection.independent and bool(failure.category)
+        return replace(record, dead=(*record.dead, Passed(place=failure, reason=reason, parks=parks)))
+
     async def move(self, position: int) -> None:
         """Move the checkpoint over what is left out."""
-        await self._write_batch([], position)
+        await self._write_batch([], position, 0)
 
     def _wanted(self, commits: Sequence[Commit]) -> Sequence[Commit]:
         """Leave out what somebody has decided about, and streams that wait for a dead letter."""
@@ -393,9 +434,7 @@ class Runner(Generic[Tx]):
         if not (record.skipped or record.dead):
             return commits
         decided = {passed.place.position for passed in (*record.skipped, *record.dead)}
-        parked = {dead.place.stream: dead.place.position for dead in record.dead if dead.place.category}
-        if not self._projection.independent:
-            parked = {}
+        parked = {dead.place.stream: dead.place.position for dead in record.dead if dead.parks}
         return [
             commit
             for commit in commits
@@ -418,18 +457,14 @@ class Runner(Generic[Tx]):
         if (record.position, record.generation) != (self._position, self._generation):
             raise MovedAway
 
-    async def _write_batch(self, read: Sequence[Commit], position: int) -> None:
+    async def _write_batch(self, read: Sequence[Commit], position: int, as_of: int) -> None:
         """Write commits and move the checkpoint, as soon as nobody else has a say, unless it was moved by others."""
         while self._allowed:
             record = self.record
             self._check_place(record)
             commits = self._wanted(read)
             changes = self._changes(commits) if commits else None
-            wanted = replace(record, position=position)
-            if commits:
-                recorded_at = commits[-1].recorded_micros
-                counts = {"commits": record.commits + len(commits), "batches": record.batches + 1}
-                wanted = replace(wanted, recorded_at=recorded_at, **counts)
+            wanted = replace(_as_of(record, as_of), position=position, commits=record.commits + len(commits))
             with self._monitor.batch(self._projection.name, commits):
                 done = await self._write(wanted, changes)
             if done:
@@ -458,24 +493,33 @@ class Runner(Generic[Tx]):
             position=commit.position,
             category=commit.stream.category,
             id=commit.stream.id,
-            version=version,
+            version=version or commit.version,
+            first_version=0 if version else commit.first_version,
             type=types.get(version, ""),  # type: ignore[call-overload]
             reason=f"{type(error).__name__}: {error}"[:_REASON],
         )
 
     async def _first_failing(self, commit: Commit) -> int:
-        # By halves: a lease may be over before all parts of a large commit have been tried.
+        """Return the version of the event; 0 when even the whole commit can be applied, and only not be kept."""
         first: int = commit.first_version
         last: int = commit.version
+        if first < last and not await self._fails(commit):
+            return 0
+        # By halves: a lease may be over before all parts of a large commit have been tried.
         while first < last:
             middle = (first + last) // 2
-            try:
-                await self.keeper.patiently(lambda middle=middle: self._try_out(commit.until(middle)))  # type: ignore[misc]
-            except Exception:  # noqa: BLE001 (this is what was looked for)
+            if await self._fails(commit.until(middle)):
                 last = middle
             else:
                 first = middle + 1
         return last
+
+    async def _fails(self, part: Commit) -> bool:
+        try:
+            await self.keeper.patiently(lambda: self._try_out(part))
+        except Exception:  # noqa: BLE001 (this is what was looked for)
+            return True
+        return False
 
     async def _try_out(self, part: Commit) -> None:
         """Apply a commit's part, and take it back."""
@@ -504,14 +548,6 @@ def _passes(error: Exception) -> bool:
     return isinstance(error, StoreUnavailable) and not isinstance(error, StoreClosed)
 
 
-def _decided(record: Record) -> Record:
-    """Return the record after what was decided about its failure."""
-    failure, verdict, reason = record.failure, record.verdict, record.verdict_reason
-    record = replace(record, failure=None, verdict="", verdict_reason="")
-    if failure is None or verdict == "retry":
-        return record
-    passed = Passed(place=failure, reason=reason)
-    record = replace(record, position=failure.position)
-    if verdict == "skip":
-        return replace(record, skipped=(*record.skipped, passed))
-    return replace(record, dead=(*record.dead, passed))
+def _as_of(record: Record, as_of: int) -> Record:
+    """Return a record whose view is known to have all up to a time. Clocks differ, and it is never known less."""
+    return replace(record, as_of=max(record.as_of, as_of))

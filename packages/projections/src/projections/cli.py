@@ -6,7 +6,6 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
-from enum import StrEnum
 from importlib.metadata import version as version_of
 from typing import Annotated, Any, Final, cast
 
@@ -24,35 +23,26 @@ from eventstore.terminal import (
     progress,
     write_line,
 )
-from prometheus_client import make_wsgi_app, start_http_server
 from rich.text import Text
 
 from projections import _operations as operations
 from projections._errors import ModelUnavailable, ProjectionError, UnknownProjection
-from projections._monitor import Health, Monitor, State
+from projections._monitor import Monitor
 from projections._operations import Deployed, Status
-from projections._rebuild import Difference, Rebuilt
+from projections._rebuild import Difference, Rebuilt, Swap
 from projections._rebuild import rebuild as rebuild_view
 from projections._record import Passed, Place, Record
 from projections._run import run as run_projection
+from projections.serving import HEALTH, Telling, serving
 
 _DISTRIBUTION: Final = "foldlog-projections"
 _VARIABLE: Final = "PROJECTIONS"
 _NARROW: Final = 80
 _SHOWN_KEYS: Final = 10
-_HEALTH: Final = "/health"
 
 
 class _Mistake(ProjectionError):
     """Something that whoever typed the command can mend."""
-
-
-class Swap(StrEnum):
-    """When a rebuilt view takes the live one's place."""
-
-    always = "always"
-    equal = "equal"
-    never = "never"
 
 
 _program: Final = Program("projections", EventStoreError, ProjectionError)
@@ -70,6 +60,7 @@ app = typer.Typer(
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The projection's name.")]
 Names = Annotated[list[str] | None, typer.Argument(metavar="[NAME...]", help="These. Left out: all.")]
+Position = Annotated[int, typer.Argument(metavar="POSITION", help="Where it has failed, as status shows it.")]
 Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it is kept in the record.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line, with the keys named above.")]
 
@@ -143,15 +134,11 @@ def _chosen(fleet: dict[str, Deployed], names: list[str] | None) -> list[Deploye
 
 
 @asynccontextmanager
-async def _reached(ctx: typer.Context, name: str) -> AsyncIterator[Deployed]:
-    """Open one projection whose target answers; what is wrong with it is told with its name.
-
-    What a projection does is patient with its target; a person at a terminal is told at once.
-    """
+async def _opened(ctx: typer.Context, name: str) -> AsyncIterator[Deployed]:
+    """Open one projection; what is wrong with it is told with its name."""
     async with _fleet(ctx) as fleet:
         one = _one(fleet, name)
         try:
-            await one.model.load(name)
             yield one
         except (EventStoreError, ProjectionError) as error:
             raise _Mistake(str(error) if str(error).startswith(name) else f"{name}: {error}") from error
@@ -169,8 +156,9 @@ def status(ctx: typer.Context, names: Names = None, *, as_json: AsJson = False) 
 
     JSON keys: name, state (running, stopped, paused, failed; new where it has not run, unavailable where that cannot be
     told), position, head, behind (positions), seconds_behind, generation, epoch, dead_letters, skipped (how many),
-    failure (null, or position, category, id, version, type, reason), verdict (what was decided about it and not done
-    yet), trouble (why it is unavailable).
+    failure (null, or position, category, id, version, first_version, type, reason; where no single event is to blame,
+    the type is empty, and the versions from first_version on are meant), verdict (what was decided about it and not
+    done yet), trouble (why it is unavailable).
     """
     _program.run(_status(ctx, names, as_json=as_json))
 
@@ -190,7 +178,6 @@ async def _status(ctx: typer.Context, names: list[str] | None, *, as_json: bool)
 async def _row(one: Deployed) -> dict[str, Any]:
     name = one.projection.name
     try:
-        await one.model.load(name)
         found = await operations.status(one.projection, one.store, one.model)
     except UnknownProjection:
         return _facts(name, "new", Status(Record(log_id=one.store.log_id), (await one.store.head()).position))
@@ -265,14 +252,14 @@ def _cell(value: object) -> str:
 def dead_letters(ctx: typer.Context, name: Name, *, as_json: AsJson = False) -> None:
     """List the commits that were put aside.
 
-    JSON keys: position, category, id, version, type, failure (why it could not be applied), reason (why it was put
-    aside).
+    JSON keys: position, category, id, version, first_version, type, failure (why it could not be applied), reason (why
+    it was put aside).
     """
     _program.run(_dead_letters(ctx, name, as_json=as_json))
 
 
 async def _dead_letters(ctx: typer.Context, name: str, *, as_json: bool) -> None:
-    async with _reached(ctx, name) as one:
+    async with _opened(ctx, name) as one:
         found = await operations.dead_letters(one.projection, one.model)
     for dead in found:
         if as_json:
@@ -285,7 +272,8 @@ async def _dead_letters(ctx: typer.Context, name: str, *, as_json: bool) -> None
 def _show_dead(dead: Passed) -> None:
     place = dead.place
     out = console()
-    where = f"position {place.position}  {place.category} {printable(place.id)}  version {place.version}"
+    version = f"versions {place.first_version} to" if place.first_version else "version"
+    where = f"position {place.position}  {place.category} {printable(place.id)}  {version} {place.version}"
     out.print(Text.assemble((where, "bold"), "  ", (printable(place.type), "green")))
     out.print(Text(f"  {printable(place.reason)}"))
     out.print(Text(f"  put aside: {printable(dead.reason)}", "dim"))
@@ -296,7 +284,7 @@ def _show_dead(dead: Passed) -> None:
 
 def _decide(ctx: typer.Context, name: str, ask: Callable[[Deployed], Awaitable[Record]], done: str) -> None:
     async def decide() -> None:
-        async with _reached(ctx, name) as one:
+        async with _opened(ctx, name) as one:
             record = await ask(one)
         place = record.position if record.failure is None else record.failure.position
         console().print(f"{name}: {done} position {place}")
@@ -317,21 +305,31 @@ def resume(ctx: typer.Context, name: Name) -> None:
 
 
 @app.command()
-def skip(ctx: typer.Context, name: Name, *, reason: Reason) -> None:
+def skip(ctx: typer.Context, name: Name, position: Position, *, reason: Reason) -> None:
     """Leave behind for good the commit that cannot be applied.
 
     It is done by whoever runs the projection, at once or when it is next run.
     """
-    _decide(ctx, name, lambda one: operations.skip(one.projection, one.model, reason=reason), "to skip")
+    _decide(
+        ctx,
+        name,
+        lambda one: operations.skip(one.projection, one.model, position=position, reason=reason),
+        "to skip",
+    )
 
 
 @app.command(name="dead-letter")
-def dead_letter(ctx: typer.Context, name: Name, *, reason: Reason) -> None:
+def dead_letter(ctx: typer.Context, name: Name, position: Position, *, reason: Reason) -> None:
     """Put aside the commit that cannot be applied, to be replayed later.
 
     It is done by whoever runs the projection, at once or when it is next run.
     """
-    _decide(ctx, name, lambda one: operations.dead_letter(one.projection, one.model, reason=reason), "to put aside")
+    _decide(
+        ctx,
+        name,
+        lambda one: operations.dead_letter(one.projection, one.model, position=position, reason=reason),
+        "to put aside",
+    )
 
 
 @app.command()
@@ -345,7 +343,7 @@ def replay(
 
 
 async def _replay(ctx: typer.Context, name: str, position: int) -> None:
-    async with _reached(ctx, name) as one:
+    async with _opened(ctx, name) as one:
         try:
             count = await operations.replay(one.projection, one.store, one.model, position=position)
         except (EventStoreError, ProjectionError):
@@ -353,7 +351,8 @@ async def _replay(ctx: typer.Context, name: str, position: int) -> None:
         except Exception as error:
             why = f"{type(error).__name__}: {error}"
             raise _Mistake(f"position {position} stays a dead letter, it cannot be applied: {why}") from error
-    console().print(f"{name}: applied {count:,} commits")
+    done = f"applied {count:,} commits" if count else "it is applied when the projection comes there"
+    console().print(f"{name}: {done}")
 
 
 @app.command()
@@ -369,22 +368,48 @@ def reset(
     With 0 the view is emptied first, and dead letters and skipped commits are forgotten. With another position the view
     stays as it is, which is right only where applying a commit twice is as good as once.
     """
-    told: list[str] = []
-    _program.run(_explain(ctx, name, to, told))
-    if not yes:
-        if not sys.stdin.isatty():
-            _program.fail(f"this {told[0]}: say --yes, as there is no terminal to ask on")
-        typer.confirm(f"This {told[0]}. Go on?", abort=True, err=True)
+    again = f"applies to the view of {name}, as it is, all between position {to} and {{position}} again"
+    anew = f"empties the view of {name}, which is at position {{position}}, and makes it anew"
+    _confirm(ctx, name, again if to else anew, yes=yes)
     _decide(ctx, name, lambda one: operations.reset(one.projection, one.store, one.model, to=to), "begins again after")
 
 
-async def _explain(ctx: typer.Context, name: str, to: int, told: list[str]) -> None:
-    async with _reached(ctx, name) as one:
-        record = (await operations.status(one.projection, one.store, one.model)).record
-    if to:
-        told.append(f"applies to the view of {name}, as it is, all between position {to} and {record.position} again")
-    else:
-        told.append(f"empties the view of {name}, which is at position {record.position}, and makes it anew")
+@app.command()
+def forget(
+    ctx: typer.Context,
+    name: Name,
+    *,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Empty a view, and remove all that is recorded of it.
+
+    That is for a projection that gets another name, or is taken out of the program: before that, and when it runs
+    nowhere any more. One that still runs begins anew.
+    """
+    _confirm(ctx, name, f"empties the view of {name}, which is at position {{position}}, for good", yes=yes)
+    _program.run(_forget(ctx, name))
+
+
+async def _forget(ctx: typer.Context, name: str) -> None:
+    async with _opened(ctx, name) as one:
+        await operations.forget(one.projection, one.model)
+    console().print(f"{name}: forgotten")
+
+
+def _confirm(ctx: typer.Context, name: str, what: str, *, yes: bool) -> None:
+    """Say what a command does to a view, and ask."""
+    found: list[Record] = []
+
+    async def look() -> None:
+        async with _opened(ctx, name) as one:
+            found.append((await operations.status(one.projection, one.store, one.model)).record)
+
+    _program.run(look())
+    told = what.format(position=found[0].position)
+    if not yes:
+        if not sys.stdin.isatty():
+            _program.fail(f"this {told}: say --yes, as there is no terminal to ask on")
+        typer.confirm(f"This {told}. Go on?", abort=True, err=True)
 
 
 # Rebuilding
@@ -395,7 +420,7 @@ def rebuild(
     ctx: typer.Context,
     name: Name,
     *,
-    swap: Annotated[Swap, typer.Option(help="When the new view takes the live one's place.")] = Swap.always,
+    swap: Annotated[Swap, typer.Option(help="When the new view takes the live one's place.")] = "always",
     as_json: AsJson = False,
 ) -> None:
     """Make a view anew beside the live one, compare the two, and swap them.
@@ -409,9 +434,9 @@ def rebuild(
 
 
 async def _rebuild(ctx: typer.Context, name: str, swap: Swap, *, as_json: bool) -> None:
-    async with _reached(ctx, name) as one:
+    async with _opened(ctx, name) as one:
         with progress() as report:
-            done = await rebuild_view(one.projection, one.store, one.model, swap=swap.value, report=report)
+            done = await rebuild_view(one.projection, one.store, one.model, swap=swap, report=report)
     rate = round(done.commits / done.seconds)
     if as_json:
         write_line(json_line({**msgspec.to_builtins(done), "commits_per_second": rate}))
@@ -450,28 +475,6 @@ def _difference(difference: Difference) -> Iterator[str]:
 # Running
 
 
-class _Telling(Monitor):
-    """Tells people how the state of a projection changes."""
-
-    def note(self, projection: str, state: State, *, trouble: str = "") -> None:
-        """Tell a new state."""
-        before = self.health(projection)
-        super().note(projection, state, trouble=trouble)
-        if (before.state, before.trouble) != (state, trouble):
-            self._tell(projection, f"{state}: {trouble}" if trouble else state)
-
-    def note_record(self, projection: str, record: Record, head: int) -> None:
-        """Tell a new failure."""
-        before = self.health(projection)
-        super().note_record(projection, record, head)
-        if record.failure is not None and record.failure != before.failure:
-            self._tell(projection, str(record.failure))
-
-    @staticmethod
-    def _tell(projection: str, text: str) -> None:
-        console(stderr=True, soft_wrap=True).print(f"{projection}: {printable(text)}")
-
-
 @app.command()
 def run(
     ctx: typer.Context,
@@ -481,13 +484,15 @@ def run(
         str | None,
         typer.Option(
             metavar="HOST:PORT",
-            help=f"Serve Prometheus metrics there, and health as JSON on {_HEALTH}; port 0 takes a free one.",
+            help=f"Serve Prometheus metrics there, and health as JSON on {HEALTH}; port 0 takes a free one.",
         ),
     ] = None,
 ) -> None:
     """Run projections until SIGTERM or Ctrl-C.
 
-    Where others run them already these wait, and take over when those end. States are told on standard error.
+    Where others run them already these wait, and take over when those end. States are told on standard error. One that
+    cannot be run, as when its view is of another log, is told as failed, and keeps no other one from running; the exit
+    code is 1 in the end.
 
     JSON keys of /health, a list with an object each: projection, state, position, head, behind, seconds_behind, epoch,
     dead_letters, failure, trouble, ready. Its code is 200 when all are ready, else 503.
@@ -497,23 +502,25 @@ def run(
 
 
 async def _run(ctx: typer.Context, names: list[str] | None, metrics: str | None) -> None:
-    monitor = _Telling()
+    monitor = Telling(lambda projection, text: _tell(f"{projection}: {text}"))
     async with _fleet(ctx) as fleet:
         chosen = _chosen(fleet, names)
         with _served(monitor, [one.projection.name for one in chosen], metrics):
+            ended: list[str] = []
             try:
-                async with asyncio.TaskGroup() as group:
-                    for one in chosen:
-                        group.create_task(_run_one(one, monitor))
-            except ExceptionGroup as errors:
-                raise errors.exceptions[0] from None
+                await asyncio.gather(*(_run_one(one, monitor, ended) for one in chosen))
+            finally:
+                # Also where a signal has ended the others.
+                if ended:
+                    raise _Mistake("; ".join(ended))
 
 
-async def _run_one(one: Deployed, monitor: Monitor) -> None:
+async def _run_one(one: Deployed, monitor: Monitor, ended: list[str]) -> None:
+    """Run one until something is wrong that does not pass, and let the others go on."""
     try:
         await run_projection(one.projection, one.store, one.model, monitor=monitor)
-    except EventStoreError as error:
-        raise _Mistake(f"{one.projection.name}: {error}") from error
+    except Exception as error:  # noqa: BLE001 (a projection may raise anything)
+        ended.append(f"{one.projection.name}: {type(error).__name__}: {error}")
 
 
 @contextmanager
@@ -522,37 +529,10 @@ def _served(monitor: Monitor, names: list[str], address: str | None) -> Iterator
     if address is None:
         yield
         return
-    host, port = _address(address)
-    try:
-        server, thread = start_http_server(port, host, monitor.registry)
-    except OSError as error:
-        raise _Mistake(f"cannot serve metrics on {address}: {error.strerror}") from error
-    metrics = make_wsgi_app(monitor.registry)
-
-    def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
-        if environ["PATH_INFO"] != _HEALTH:
-            return metrics(environ, start_response)
-        found = [monitor.health(name) for name in names]
-        code = "200 OK" if all(health.ready for health in found) else "503 Service Unavailable"
-        start_response(code, [("Content-Type", "application/json")])
-        return [msgspec.json.encode([_health(health) for health in found])]
-
-    server.set_app(answer)
-    console(stderr=True, soft_wrap=True).print(f"metrics and {_HEALTH} on {host}:{server.server_port}")
-    try:
+    with serving(monitor, names, address=address) as port:
+        _tell(f"metrics and {HEALTH} on {address.rpartition(':')[0].strip('[]')}:{port}")
         yield
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
-def _health(health: Health) -> dict[str, Any]:
-    return msgspec.structs.asdict(health) | {"behind": health.behind, "ready": health.ready}
-
-
-def _address(text: str) -> tuple[str, int]:
-    host, _, port = text.rpartition(":")
-    if not (host and port.isascii() and port.isdigit() and int(port) < 1 << 16):
-        raise _Mistake(f"cannot serve metrics on {text!r}: expected HOST:PORT")
-    return host.strip("[]"), int(port)
+def _tell(text: str) -> None:
+    console(stderr=True, soft_wrap=True).print(printable(text))

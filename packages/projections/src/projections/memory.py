@@ -9,6 +9,7 @@ from inspect import isawaitable
 from typing import TYPE_CHECKING, Any
 
 from projections._model import Stored
+from projections._naming import key_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
@@ -96,7 +97,7 @@ class MemoryModel:
 
     def naming(self, projection: str, generation: int) -> Name:
         """Put the generation before each key."""
-        return lambda name: f"{_SHADOW}{projection}.{generation}~{name}"
+        return key_of(projection, generation)
 
     async def prepare(self, setup: Callable[[Draft, Name], Awaitable[None] | None], name: Name) -> None:
         """Let a projection set up."""

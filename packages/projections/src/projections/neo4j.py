@@ -6,7 +6,6 @@ gets another one, which may change the schema and nothing else.
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -17,6 +16,7 @@ from neo4j.exceptions import DriverError, Neo4jError
 
 from projections._errors import ModelUnavailable
 from projections._model import Stored
+from projections._naming import canonical, word_of
 from projections._neo4j_server import QUIET, Server, fault_of, quoted, translated
 
 if TYPE_CHECKING:
@@ -145,8 +145,7 @@ class Neo4jModel:
 
     def naming(self, projection: str, generation: int) -> Name:
         """Put the generation behind each label and type."""
-        end = f"__{projection.replace('-', '_')}_{generation}"
-        return lambda name: f"{name}{end}"
+        return word_of(projection, generation)
 
     async def prepare(self, setup: Callable[[AsyncTransaction, Name], Awaitable[None] | None], name: Name) -> None:
         """Let a projection make its constraints and indexes."""
@@ -314,7 +313,7 @@ class _Reading:
         """Return key and value of all relationships of a type from one node to another."""
         start, certain = self._known(labels, properties)
         end, as_certain = self._known(other_labels, other_properties)
-        return self._entry([plain, start, end], sorted(found, key=_text), certain=certain and as_certain)
+        return self._entry([plain, start, end], sorted(found, key=canonical), certain=certain and as_certain)
 
     def _known(self, labels: Sequence[str], properties: dict[str, Any]) -> tuple[list[Any], bool]:
         """Return the name of a node, and whether no other one can have the same."""
@@ -325,10 +324,10 @@ class _Reading:
     def _entry(self, key: list[Any], value: object, *, certain: bool) -> tuple[str, bytes]:
         """Number those that nothing tells apart."""
         if not certain:
-            same = _text([key, value])
+            same = canonical([key, value])
             self._twins[same] += 1
             key = [*key, value, self._twins[same]]
-        return _text(key), _text(value).encode()
+        return canonical(key), canonical(value).encode()
 
 
 class Neo4jSnapshots:
@@ -379,7 +378,3 @@ class Neo4jSnapshots:
         except (Neo4jError, DriverError, ModelUnavailable) as error:
             fault = error if isinstance(error, ModelUnavailable) else fault_of(error)
             raise StoreUnavailable(str(fault or f"Neo4j: {type(error).__name__}")) from error
-
-
-def _text(value: object) -> str:
-    return json.dumps(value, sort_keys=True, default=lambda data: data.hex() if isinstance(data, bytes) else repr(data))

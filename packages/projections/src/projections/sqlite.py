@@ -6,7 +6,6 @@ One thread writes, and calls a projection's ``apply`` there: it is not async, an
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 import sqlite3
 from collections.abc import Coroutine
@@ -19,6 +18,7 @@ from eventstore import InvalidInput
 
 from projections._errors import ModelRefused, ModelUnavailable
 from projections._model import Stored
+from projections._naming import canonical, word_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
@@ -119,8 +119,7 @@ class SqliteModel:
 
     def naming(self, projection: str, generation: int) -> Name:
         """Put the generation behind each table's name."""
-        end = f"__{projection.replace('-', '_')}_{generation}"
-        return lambda name: f"{name}{end}"
+        return word_of(projection, generation)
 
     async def prepare(self, setup: Callable[[sqlite3.Connection, Name], Awaitable[None] | None], name: Name) -> None:
         """Let a projection make its tables."""
@@ -140,12 +139,15 @@ class SqliteModel:
                     yield entry
 
     async def clearing(self, owns: Sequence[str], name: Name) -> Changes[sqlite3.Connection]:
-        """Return changes that drop a generation's tables."""
-        tables = [_checked(name(table)) for table in owns]
+        """Return changes that drop a generation's tables, or empty those of the live one: its readers need them."""
+        tables = [(_checked(table), _checked(name(table))) for table in owns]
 
         def clear(connection: sqlite3.Connection) -> None:
-            for table in tables:
-                connection.execute(f"DROP TABLE IF EXISTS {table}")
+            for plain, table in tables:
+                if plain != table:
+                    connection.execute(f"DROP TABLE IF EXISTS {table}")
+                elif _exists(connection, table):
+                    connection.execute(f"DELETE FROM {table}")  # noqa: S608 (a checked name)
 
         return clear
 
@@ -157,11 +159,15 @@ class SqliteModel:
             for plain, rebuilt in tables:
                 connection.execute(f"DROP TABLE IF EXISTS {plain}")
                 # A projection may make a table only when it has a row for it.
-                if connection.execute(f"PRAGMA table_info({rebuilt})").fetchone():
+                if _exists(connection, rebuilt):
                     connection.execute(f"ALTER TABLE {rebuilt} RENAME TO {plain}")
                     _rename_indexes(connection, plain, end=name(""))
 
         return swap
+
+
+def _exists(connection: sqlite3.Connection, table: str) -> bool:
+    return connection.execute(f"PRAGMA table_info({table})").fetchone() is not None
 
 
 def _rename_indexes(connection: sqlite3.Connection, table: str, *, end: str) -> None:
@@ -262,7 +268,7 @@ class _Reading:
             self._after = rows[-1][: len(keys)]
         cut = len(keys)
         return [
-            (_text([self._plain, *row[:cut]]), _text(dict(zip(columns, row[cut:], strict=True))).encode())
+            (canonical([self._plain, *row[:cut]]), canonical(dict(zip(columns, row[cut:], strict=True))).encode())
             for row in rows
         ]
 
@@ -277,7 +283,3 @@ def _checked(table: str) -> str:
     if not _NAME.fullmatch(table):
         raise InvalidInput("owns", f"expected names of tables, letters, digits and _, got {table!r:.80}")
     return table
-
-
-def _text(value: object) -> str:
-    return json.dumps(value, sort_keys=True, default=lambda data: data.hex() if isinstance(data, bytes) else repr(data))

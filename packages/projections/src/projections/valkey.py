@@ -15,6 +15,7 @@ from valkey.exceptions import ResponseError
 
 from projections._errors import ModelRefused, ModelUnavailable, ProjectionError
 from projections._model import Stored
+from projections._naming import key_of
 from projections._valkey_faults import UNFIT, binary, code_of, translated
 from projections._valkey_snapshots import ValkeySnapshots
 
@@ -195,7 +196,7 @@ class ValkeyModel:
 
     def naming(self, projection: str, generation: int) -> Name:
         """Put the generation before each key."""
-        return lambda name: f"~{projection}.{generation}~{name}"
+        return key_of(projection, generation)
 
     async def prepare(self, setup: Callable[[Pipeline, Name], Awaitable[None] | None], name: Name) -> None:
         """Let a projection set up; each command is for itself."""

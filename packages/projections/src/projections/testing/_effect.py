@@ -15,7 +15,7 @@ from projections._feed import Batching
 from projections._operations import reset
 from projections._rebuild import rebuild
 from projections._record import to_bytes
-from projections._run import run, wait_for
+from projections._run import running, wait_for
 from projections.testing._stage import Stage, staged
 
 if TYPE_CHECKING:
@@ -207,16 +207,10 @@ class _Trial(Generic[Tx]):
         stage = self._stage
         end = Token(stage.store.log_id, self._commits[-1].position)
         batching = Batching(commits=self._chance.randint(1, _LONGEST))
-        running = asyncio.create_task(
-            run(stage.projection, stage.store, stage.model, batching=batching, lease=_LEASE_SECONDS)
-        )
-        try:
+        async with running(stage.projection, stage.store, stage.model, batching=batching, lease=_LEASE_SECONDS):
             await wait_for(stage.projection, stage.model, end, timeout=_PATIENCE_SECONDS)
             await reset(stage.projection, stage.store, stage.model)
             await wait_for(stage.projection, stage.model, end, timeout=_PATIENCE_SECONDS)
-        finally:
-            running.cancel()
-            await asyncio.wait([running])
 
     def _cut(self, rest: Sequence[Commit]) -> Sequence[Commit]:
         return rest[: self._chance.randint(1, _LONGEST)]

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 _OLD: Final = {"a": "1", "b": "2", "gone": "3"}
 _NEW: Final = {"a": "1", "b": "changed", "new": "4"}
 _PIECE: Final = 200
+#: Keys of a view that is larger than whatever a model reads at once.
+_MANY: Final = 1_100
 _OTHERS: Final = {"a": "theirs", "z": "theirs"}
 
 
@@ -120,12 +122,12 @@ class Names(Contract):
     @case
     async def test_many(self, scene: Scene) -> None:
         """A view that is large is read whole, emptied whole and put in place whole."""
-        content = {f"{number:05}": f"{number % 7}" for number in range(self.many)}
+        content = {f"{number:05}": f"{number % 7}" for number in range(_MANY)}
         await scene.put(content)
         await scene.put(content, scene.shadow())
         large = await scene.dump()
         assert large == await scene.dump(scene.shadow())
-        pieces = [dict(list(content.items())[start : start + _PIECE]) for start in range(0, self.many, _PIECE)]
+        pieces = [dict(list(content.items())[start : start + _PIECE]) for start in range(0, _MANY, _PIECE)]
         assert large == {key: value for piece in pieces for key, value in (await scene.expected(piece)).items()}
         await scene.clear()
         assert await scene.dump() == {}

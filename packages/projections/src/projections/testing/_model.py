@@ -30,6 +30,6 @@ class ModelContract(Records, Together, Races, Names, Moves):
     What ``model`` returns is entered with ``async with``. A second one for the same folder is another handle on the
     same target. A model of a server may ignore the folder: each case has keys and names of its own, and removes them.
 
-    No case is ever skipped. Where models may differ, set the attribute that says so: ``waits``; and ``many``,
-    ``rounds``, ``patience`` and ``loop_factory`` for how the cases run. A new release may add cases.
+    No case is ever skipped. Where models may differ, set the attribute that says so: ``waits``; and ``rounds`` and
+    ``patience`` for how the cases run. A new release may add cases.
     """

@@ -40,14 +40,10 @@ class Contract:
 
     #: Whether changes may be async; if not, such changes are refused with a ``TypeError``.
     waits: bool = True
-    #: Keys of a view that is larger than whatever the model reads at once.
-    many: int = 1_100
     #: Rounds of a race.
     rounds: int = 25
     #: A case that has not ended after so many seconds has failed.
     patience: float = 20.0
-    #: Makes the event loop of each case; None is asyncio's own.
-    loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None
 
     @staticmethod
     def model(folder: Path, /) -> AbstractAsyncContextManager[Model[Any]]:
@@ -97,8 +93,7 @@ def run(contract: Contract, body: Coroutine[object, object, None]) -> None:
                 raise
             raise AssertionError(f"something promised did not come within {contract.patience:g} s") from None
 
-    with asyncio.Runner(loop_factory=contract.loop_factory) as runner:
-        runner.run(bounded())
+    asyncio.run(bounded())
 
 
 class Scene:

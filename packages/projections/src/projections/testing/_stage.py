@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from projections._feed import Batching, Feed
 from projections._keeper import Keeper
 from projections._projection import Batch
-from projections._record import Record
+from projections._record import Record, key_of_rebuild
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
@@ -93,7 +93,7 @@ class Stage(Generic[Tx]):
         """Remove the view and its records."""
         clear = await self.model.clearing(self.projection.owns, str)
         await self._remove(self.projection.name, clear)
-        await self._remove(f"{self.projection.name}~rebuild", None)
+        await self._remove(key_of_rebuild(self.projection.name), None)
 
     async def _remove(self, key: str, changes: Changes[Tx] | None) -> None:
         stored = await self.model.load(key)
@@ -138,6 +138,5 @@ class Writer(Generic[Tx]):
             self.record,
             position=commits[-1].position,
             commits=self.record.commits + len(commits),
-            batches=self.record.batches + 1,
         )
         return await self.keeper.write(wanted, self.changes(commits))
