@@ -122,7 +122,7 @@ async def test_replay_leaves_out_skipped(scene: Scene) -> None:
     await reset(patient, scene.store, scene.model)
     one = await keeper(scene)
     assert one.record
-    dead = Passed(place=Place(position=first.position, category="n", id="1"), reason="x")
+    dead = Passed(place=Place(position=first.position, category="n", id="1"), reason="x", parks=True)
     skipped = Passed(place=Place(position=bad.position, category="n", id="1"), reason="x")
     assert await one.write(replace(one.record, dead=(dead,), skipped=(skipped,)))
     async with scene.running():
