@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import upcasting
@@ -16,6 +15,9 @@ from upcasting.testing import assert_golden, record
 
 from tests.upcasting.messages import Basket, Line, Paid, Placed, PlacedV1, PlacedV2
 from tests.upcasting.test_steps import STEPS, UPCASTING, by_line, in_cents, with_currency
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 EVERYTHING = (
     PlacedV1(price="4.20"),

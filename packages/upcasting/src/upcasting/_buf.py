@@ -35,7 +35,7 @@ RULES: Final = {
     ],
 }
 _FOUND: Final = 100
-_IMPORT: Final = re.compile(rb"""^\s*import\s+(?:public\s+|weak\s+|option\s+)?["']([^"'\n]+)["']\s*;""", re.MULTILINE)
+_IMPORT: Final = re.compile(rb"""\bimport\s+(?:public\s+|weak\s+|option\s+)?["']([^"'\n]+)["']\s*;""")
 _BUILT_IN: Final = "google/protobuf/"
 _HINT: Final = re.compile(r" See https?://.*")
 

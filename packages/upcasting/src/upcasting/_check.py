@@ -209,7 +209,7 @@ class _Proofs:
         problem = self._doubt(name, one, self._codec)
         if problem:
             return False, f"step {step.name} takes it, but {problem}"
-        return True, f"step {step.name}, proved by {len(self._golden[name])} golden events"
+        return True, f"step {step.name}, proved by golden bytes ({len(self._golden[name])})"
 
     def _doubt(self, name: Name, one: _Break, codec: Upcasting) -> str:
         """Return why golden bytes do not prove that a step covers a break."""

@@ -171,14 +171,14 @@ def _show_report(report: Report, title: str, *, passes: bool) -> None:
         covered = [finding for finding in report.findings if finding.direction is direction and finding.covered]
         answer = "no" if not report.holds(direction) else "yes, by steps" if covered else "yes"
         out.print(Text(f"  {sentence}: {answer}"))
-    out.print(Text(f"  compared: {report.events:,} events"))
+    out.print(Text(f"  events compared: {report.events:,}"))
 
 
 def _show_break(out: Console, where: str, rule: str, same: Sequence[Finding]) -> None:
     """Show what breaks a rule, in one direction or in both; then its text is as it looks from today."""
     first = same[0]
     directions = " and ".join(one.direction.lower() for one in same)
-    color = "green" if first.covered else "red"
+    color = "green" if first.covered else "red" if first.direction is Direction.BACKWARD else "yellow"
     _print_indented(out, 2, Text.assemble(printable(where), f", {directions}: ", (rule, color)))
     _print_indented(out, 4, Text(printable(first.text)))
     if first.direction is Direction.BACKWARD:
