@@ -18,6 +18,7 @@ from eventstore import Codec, Payload
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from typer.testing import CliRunner
 from upcasting import CannotCompare, Upcasting, renamed
+from upcasting._buf import Broken
 from upcasting._check import Direction, Verdict, check
 from upcasting._golden import read
 from upcasting._pairs import Protos
@@ -207,9 +208,43 @@ class TestPairs:
             'type from "shop.M.MEntry" to "shop.A".',
         ]
 
-    def test_imports_are_no_events(self) -> None:
+    def test_other_files(self) -> None:
+        """What an event holds of other files is compared with it, what is published with protobuf too."""
+        write("old", "message A { int32 x = 1; }", name="shop/a.proto")
+        write("new", "message A { string x = 1; }", name="shop/a.proto")
+        imports = 'import "shop/a.proto"; import "google/protobuf/timestamp.proto";'
+        text = f"{imports} message M {{ A a = 1; google.protobuf.Timestamp t = 2; }}"
+        assert breaks(compared(text, text)) == [("shop.M", 1, "shop.A", "x", TYPE)]
+
+    def test_imports_are_no_events(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """What a tree merely imports comes and goes unnoticed."""
-        assert compared(SEEN, "message M { }").events == 2
+        monkeypatch.syspath_prepend(write(tmp_path / "published", "message Thing { }", name="other/thing.proto"))
+        report = compared('import "other/thing.proto"; message M { }', f"message M {{ }} {SEEN}")
+        assert (report.verdict, report.events) == (Verdict.BACKWARD, 2)
+
+    @pytest.mark.parametrize(
+        ("file", "outer", "inner", "broken"),
+        [
+            ("LEGACY_BEST_EFFORT", "", "", ["shop.E", "shop.M", "shop.M.In"]),
+            ("", "LEGACY_BEST_EFFORT", "", ["shop.M", "shop.M.In"]),
+            ("", "LEGACY_BEST_EFFORT", "ALLOW", ["shop.M"]),
+            ("", "", "LEGACY_BEST_EFFORT", ["shop.M.In"]),
+            ("LEGACY_BEST_EFFORT", "ALLOW", "", ["shop.E"]),
+        ],
+    )
+    def test_features(self, file: str, outer: str, inner: str, broken: list[str]) -> None:
+        """A message and an enum have the features of what they stand in, where they do not say otherwise."""
+        option = "option features.json_format = %s;"
+        options = [option % feature if feature else "" for feature in (file, outer, inner)]
+        fields = "In i = 1; E e = 2; map<string, In> m = 3; %s t = 4;"
+        text = f"%s message M {{ %s {fields} message In {{ %s }} }} enum E {{ NONE = 0; }}"
+        imported = 'import "google/protobuf/timestamp.proto"; '
+        before = imported + text % ("", "", "google.protobuf.Timestamp", "")
+        after = text % (*options[:2], "E", options[2])
+        old, new = (
+            protos(write(name, text, syntax='edition = "2023"')) for name, text in (("old", before), ("new", after))
+        )
+        assert [one.message for one in check(old, new).findings if one.rule.endswith("SAME_JSON_FORMAT")] == broken
 
     def test_twice(self) -> None:
         """Two messages that are stored under one name are an error, as they are in a codec."""
@@ -321,7 +356,7 @@ def committed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("repository")
     with contextlib.chdir(root):
         git("init", "--quiet")
-        for tag, field in (("v0.9", ""), ("v0.10", "int32 a = 1;"), ("v0.11", "string a = 1;"), ("w1", "bytes a = 1;")):
+        for tag, field in (("v0.8", ""), ("v0.9", "int32 a = 1;"), ("v0.10", "string a = 1;"), ("w1", "bytes a = 1;")):
             Path("README").write_text(tag, encoding="utf-8")
             if field:
                 write("protos", f"message M {{ {field} }}")
@@ -376,11 +411,11 @@ class TestSources:
     def test_revision(self, repository: None) -> None:
         """A folder of any revision is read, seen from the current folder; no checkout is touched."""
         status = subprocess.run(["git", "status", "--porcelain"], check=True, capture_output=True).stdout  # noqa: S607
-        assert self.verdict("git:v0.10:protos", "protos") is Verdict.NONE
-        assert self.verdict("git:v0.11:protos", "protos") is Verdict.FULL
-        assert self.verdict("git:HEAD~1:protos", "git:v0.11:protos/") is Verdict.FULL
+        assert self.verdict("git:v0.9:protos", "protos") is Verdict.NONE
+        assert self.verdict("git:v0.10:protos", "protos") is Verdict.FULL
+        assert self.verdict("git:HEAD~1:protos", "git:v0.10:protos/") is Verdict.FULL
         os.chdir("protos")
-        assert self.verdict("git:v0.11:", "git:v0.11:../protos") is Verdict.FULL
+        assert self.verdict("git:v0.10:", "git:v0.10:../protos") is Verdict.FULL
         assert (
             subprocess.run(["git", "status", "--porcelain"], check=True, capture_output=True).stdout == status  # noqa: S607
         )
@@ -407,9 +442,9 @@ class TestSources:
             ("git:", "git:: expected git:REVISION:FOLDER"),
             ("git:v7:protos", "git:v7:protos: git knows no revision v7"),
             ("git:--all:protos", "git:--all:protos: git knows no revision --all"),
-            ("git:v0.9:protos", "git:v0.9:protos: there is no folder protos in v0.9"),
-            ("git:v0.10:README", "git:v0.10:README: there is no folder README in v0.10"),
-            ("git:v0.9:", "git:v0.9:: there is no .proto in it"),
+            ("git:v0.8:protos", "git:v0.8:protos: there is no folder protos in v0.8"),
+            ("git:v0.9:README", "git:v0.9:README: there is no folder README in v0.9"),
+            ("git:v0.8:", "git:v0.8:: there is no .proto in it"),
         ],
     )
     def test_refused(self, source: str, problem: str, repository: None) -> None:
@@ -463,6 +498,13 @@ class TestSources:
             load("tree")
         with pytest.raises(CannotCompare, match=re.escape(problem.replace("tree", "buf breaking"))):
             check(before, now)
+
+    def test_new_rule(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A rule that buf has not had before, and that is about nothing that was given to it, is not passed over."""
+        broken = Broken(rule="FILE_SAME_MOOD", path="", line=1, text="The mood changed.")
+        monkeypatch.setattr("upcasting._buf.breaking", lambda new, against: [broken])
+        with pytest.raises(CannotCompare, match=r"buf breaking: FILE_SAME_MOOD names no place: The mood changed\."):
+            compared("message M { }", "message M { int32 a = 1; }")
 
 
 def call(*arguments: str, code: int = 0) -> Result:
@@ -562,10 +604,10 @@ class TestCommand:
             json.loads(line) for line in call("protos", "protos", "--tags", "v*", "--json", code=1).stdout.splitlines()
         ]
         assert [(one["old"], one["verdict"]) for one in found] == [
-            ("git:v0.10:protos", "NONE"),
-            ("git:v0.11:protos", "FULL"),
+            ("git:v0.9:protos", "NONE"),
+            ("git:v0.10:protos", "FULL"),
         ]
-        call("protos", "protos", "--tags", "v0.11")
+        call("protos", "protos", "--tags", "v0.10")
 
     @pytest.mark.parametrize(
         ("arguments", "problem"),

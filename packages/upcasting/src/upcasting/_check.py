@@ -153,7 +153,9 @@ def _broken(pairs: Pairs) -> Iterator[_Break]:
         forward = pool.submit(buf.breaking, written.old, against=written.new)
     for direction, future in ((Direction.BACKWARD, backward), (Direction.FORWARD, forward)):
         for one in future.result():
-            pair, number = written.place(one.line)
+            if (place := written.place(one)) is None:
+                continue
+            pair, number = place
             before, after = pairs.members(pair)
             field = "" if number is None else before.get(number) or after[number]
             yield _Break(direction, one.rule, written.original(one.text), pair.old, number, field, pair.events)

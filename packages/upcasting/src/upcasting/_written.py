@@ -15,6 +15,7 @@ from google.protobuf.descriptor_pb2 import (
     FileDescriptorSet,
 )
 
+from upcasting._errors import CannotCompare
 from upcasting._pairs import Pair, Pairs, Type, comparable, inner, is_entry
 
 if TYPE_CHECKING:
@@ -22,12 +23,16 @@ if TYPE_CHECKING:
 
     from google.protobuf.descriptor_pb2 import EnumOptions, MessageOptions
 
+    from upcasting._buf import Broken
+
 _WRITTEN_NAME: Final = re.compile(r"pair\d+(?:\.\w+)+")
 _MESSAGES: Final = FileDescriptorProto.MESSAGE_TYPE_FIELD_NUMBER
 _NESTED: Final = DescriptorProto.NESTED_TYPE_FIELD_NUMBER
 _ENUMS: Final = DescriptorProto.ENUM_TYPE_FIELD_NUMBER
 _FIELDS: Final = DescriptorProto.FIELD_FIELD_NUMBER
 _VALUES: Final = EnumDescriptorProto.VALUE_FIELD_NUMBER
+# The line of all that is written around pairs. The first line is where a rule puts what it does not find.
+_SCAFFOLD: Final = 2
 # What breaks a rule is a declaration or a part of it, such as its type.
 _PARTS: Final = [(), *((number,) for number in FieldDescriptorProto.DESCRIPTOR.fields_by_number)]
 # What lies in a message beside its fields is written elsewhere, or is nothing that is stored.
@@ -48,15 +53,21 @@ class Written:
         for pair in pairs:
             before, after = pairs.members(pair)
             self._places.extend((pair, number) for number in (None, *sorted(before.keys() | after.keys())))
-        lines = {(pair.key, number): line for line, (pair, number) in enumerate(self._places)}
+        lines = {(pair.key, number): line for line, (pair, number) in enumerate(self._places, _SCAFFOLD + 1)}
         old, new = _Side(pairs, lines, new=False), _Side(pairs, lines, new=True)
         self._names: Final = old.names | new.names
         self.old: Final = FileDescriptorSet(file=old.files.values())
         self.new: Final = FileDescriptorSet(file=new.files.values())
 
-    def place(self, line: int) -> tuple[Pair, int | None]:
-        """Return what stands at a line, which counts from 1: a pair, and the number of a field or value of it."""
-        return self._places[line - 1]
+    def place(self, broken: Broken) -> tuple[Pair, int | None] | None:
+        """Return where a rule is broken: a pair, and the number of a field or value of it, or nothing that is stored.
+
+        Raises:
+            CannotCompare: the rule does not say.
+        """
+        if broken.line < _SCAFFOLD:
+            raise CannotCompare("buf breaking", f"{broken.rule} names no place: {broken.text}")
+        return None if broken.line == _SCAFFOLD else self._places[broken.line - _SCAFFOLD - 1]
 
     def original(self, text: str) -> str:
         """Return a text about one of the sets with the names that messages really have."""
@@ -104,12 +115,14 @@ class _Side:
             self._write_message(_Scope(pair, file, outer), message, mine, self._others.fields(theirs))
             message.name = pair.old.name
             self._locate(file, pair, (*path, _NESTED, 0, _FIELDS), [field.number for field in message.field])
+            _locate_scaffold(file, outer, path, (*path, _NESTED, 0))
         elif isinstance(mine, EnumDescriptor):
             enum = outer.enum_type.add()
             mine.CopyToProto(enum)
             enum.name = pair.old.name
             _inherit(mine, enum.options)
             self._locate(file, pair, (*path, _ENUMS, 0, _VALUES), [value.number for value in enum.value])
+            _locate_scaffold(file, outer, path, (*path, _ENUMS, 0))
 
     def _file(self, name: str, mine: Type) -> FileDescriptorProto:
         if name not in self.files:
@@ -124,11 +137,10 @@ class _Side:
 
     def _locate(self, file: FileDescriptorProto, pair: Pair, path: tuple[int, ...], numbers: Sequence[int]) -> None:
         """Say at which line a declaration and its members stand."""
-        add = file.source_code_info.location.add
-        add(path=path[:-1], span=(self._lines[pair.key, None], 0, 0))
+        _locate(file, path[:-1], self._lines[pair.key, None])
         for index, number in enumerate(numbers):
             for part in _PARTS:
-                add(path=(*path, index, *part), span=(self._lines[pair.key, number], 0, 0))
+                _locate(file, (*path, index, *part), self._lines[pair.key, number])
 
     # Messages
 
@@ -172,6 +184,22 @@ class _Side:
         return f"{pair.key}.{pair.old.name}"
 
 
+def _locate(file: FileDescriptorProto, path: Sequence[int], line: int) -> None:
+    file.source_code_info.location.add(path=path, span=(line - 1, 0, 0))
+
+
+def _locate_scaffold(
+    file: FileDescriptorProto, message: DescriptorProto, path: tuple[int, ...], real: tuple[int, ...]
+) -> None:
+    """Say of a message and all in it, but for the one that is real, that it is not stored."""
+    enums = [(*path, _ENUMS, index) for index in range(len(message.enum_type))]
+    for place in (path, *enums):
+        if place != real:
+            _locate(file, place, _SCAFFOLD)
+    for index, nested in enumerate(message.nested_type):
+        _locate_scaffold(file, nested, (*path, _NESTED, index), real)
+
+
 def _file_name(pair: Pair) -> str:
     return f"{pair.old.file.name} {pair.new.file.name}"
 
@@ -204,12 +232,14 @@ def _declare(outer: DescriptorProto, type: Type) -> str:
 
 def _inherit(type: Type, options: MessageOptions | EnumOptions) -> None:
     """Give options the features of what a type is declared in, which it loses where it stands."""
-    chain: list[Type] = [type]
-    while (parent := chain[-1].containing_type) is not None:
-        chain.append(parent)
+    parent = type.containing_type
+    if parent is None:
+        return
+    outer = DescriptorProto()
+    parent.CopyToProto(outer)
+    _inherit(parent, outer.options)
     features = FeatureSet()
-    for one in reversed(chain):
-        if one.GetOptions().HasField("features"):
-            features.MergeFrom(one.GetOptions().features)
+    features.CopyFrom(outer.options.features)
+    features.MergeFrom(options.features)
     if features.ListFields():
         options.features.CopyFrom(features)
