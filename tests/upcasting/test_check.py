@@ -208,6 +208,16 @@ class TestPairs:
             'type from "shop.M.MEntry" to "shop.A".',
         ]
 
+    def test_services(self) -> None:
+        """What only a service speaks of may go; as long as it is there it is compared like the rest."""
+        service = "service S { rpc Ask(Question) returns (Answer); } message Answer { }"
+        old = f"message M {{ }} {service} message Question {{ string text = 1; }}"
+        report = compared(old, "message M { }")
+        assert (report.verdict, report.events) == (Verdict.FULL, 1)
+        assert breaks(compared(old, old.replace("string", "int32"))) == [
+            ("shop.Question", 1, "shop.Question", "text", TYPE)
+        ]
+
     def test_other_files(self) -> None:
         """What an event holds of other files is compared with it, what is published with protobuf too."""
         write("old", "message A { int32 x = 1; }", name="shop/a.proto")
@@ -225,26 +235,28 @@ class TestPairs:
     @pytest.mark.parametrize(
         ("file", "outer", "inner", "broken"),
         [
-            ("LEGACY_BEST_EFFORT", "", "", ["shop.E", "shop.M", "shop.M.In"]),
-            ("", "LEGACY_BEST_EFFORT", "", ["shop.M", "shop.M.In"]),
-            ("", "LEGACY_BEST_EFFORT", "ALLOW", ["shop.M"]),
-            ("", "", "LEGACY_BEST_EFFORT", ["shop.M.In"]),
-            ("LEGACY_BEST_EFFORT", "ALLOW", "", ["shop.E"]),
+            ("LEGACY_BEST_EFFORT", "", "", ["E", "M", "M.In", "M.In.Deep", "M.In.Deep.F"]),
+            ("", "LEGACY_BEST_EFFORT", "", ["M", "M.In", "M.In.Deep", "M.In.Deep.F"]),
+            ("", "LEGACY_BEST_EFFORT", "ALLOW", ["M"]),
+            ("", "", "LEGACY_BEST_EFFORT", ["M.In", "M.In.Deep", "M.In.Deep.F"]),
+            ("LEGACY_BEST_EFFORT", "ALLOW", "", ["E"]),
         ],
     )
     def test_features(self, file: str, outer: str, inner: str, broken: list[str]) -> None:
         """A message and an enum have the features of what they stand in, where they do not say otherwise."""
         option = "option features.json_format = %s;"
         options = [option % feature if feature else "" for feature in (file, outer, inner)]
+        inside = "Deep d = 1; message Deep { F f = 1; enum F { NO = 0; } }"
         fields = "In i = 1; E e = 2; map<string, In> m = 3; %s t = 4;"
-        text = f"%s message M {{ %s {fields} message In {{ %s }} }} enum E {{ NONE = 0; }}"
+        text = f"%s message M {{ %s {fields} message In {{ %s {inside} }} }} enum E {{ NONE = 0; }}"
         imported = 'import "google/protobuf/timestamp.proto"; '
         before = imported + text % ("", "", "google.protobuf.Timestamp", "")
         after = text % (*options[:2], "E", options[2])
         old, new = (
             protos(write(name, text, syntax='edition = "2023"')) for name, text in (("old", before), ("new", after))
         )
-        assert [one.message for one in check(old, new).findings if one.rule.endswith("SAME_JSON_FORMAT")] == broken
+        found = [one.message for one in check(old, new).findings if one.rule.endswith("SAME_JSON_FORMAT")]
+        assert found == [f"shop.{name}" for name in broken]
 
     def test_twice(self) -> None:
         """Two messages that are stored under one name are an error, as they are in a codec."""
@@ -439,6 +451,7 @@ class TestSources:
             ("torn.binpb", "torn.binpb: its descriptors do not fit together: "),
             ("syntax", r"syntax: shop/orders.proto:5:12: unexpected `=`.*\(and 1 more\)"),
             ("imports", r"imports: shop/orders.proto:4:1: .* \(imported and found nowhere: no/such.proto\)"),
+            ("outside", r"outside: .*found nowhere: \.\./published.proto, .*/published.proto\)"),
             ("git:", "git:: expected git:REVISION:FOLDER"),
             ("git:v7:protos", "git:v7:protos: git knows no revision v7"),
             ("git:--all:protos", "git:--all:protos: git knows no revision --all"),
@@ -447,7 +460,7 @@ class TestSources:
             ("git:v0.8:", "git:v0.8:: there is no .proto in it"),
         ],
     )
-    def test_refused(self, source: str, problem: str, repository: None) -> None:
+    def test_refused(self, source: str, problem: str, repository: None, monkeypatch: pytest.MonkeyPatch) -> None:
         """What cannot be read is named, and what is wrong with it."""
         Path("empty/deeper").mkdir(parents=True)
         Path("nothing.binpb").touch()
@@ -459,6 +472,9 @@ class TestSources:
         Path("torn.binpb").write_bytes(torn.SerializeToString())
         write("syntax", "message M {\n  int32 a == 1;\n  int32 b == 2; }")
         write("imports", 'import "no/such.proto"; message M { }')
+        Path("published.proto").touch()
+        monkeypatch.syspath_prepend("empty")
+        write("outside", f'import "../published.proto"; import "{Path.cwd()}/published.proto"; message M {{ }}')
         with pytest.raises(CannotCompare, match=problem):
             self.verdict(source, "protos")
 

@@ -108,7 +108,8 @@ def _imports(protos: Mapping[str, bytes]) -> tuple[dict[str, bytes], Sequence[st
             name = match.decode(errors="replace")
             if name in protos or name in found or name in missing or name.startswith(_BUILT_IN):
                 continue
-            places = (Path(root, name) for root in sys.path)
+            # No proto makes us read or write where it points to.
+            places = (Path(root, name) for root in sys.path if ".." not in name and not name.startswith("/"))
             if (text := next((path.read_bytes() for path in places if path.is_file()), None)) is None:
                 missing.append(name)
             else:

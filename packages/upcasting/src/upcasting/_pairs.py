@@ -54,6 +54,9 @@ class Protos:
             raise CannotCompare(source, f"its descriptors do not fit together: {error}") from None
         for message in _with_nested(one for file in built for one in file.message_types_by_name.values()):
             self._add(message)
+        methods = [method for file in built for one in file.services_by_name.values() for method in one.methods]
+        # What a service is called with, and what it answers.
+        self._called: Final = {type.full_name for one in methods for type in (one.input_type, one.output_type)}
 
     @property
     def own(self) -> dict[Name, Descriptor]:
@@ -62,8 +65,9 @@ class Protos:
 
     @property
     def events(self) -> dict[Name, Descriptor]:
-        """What may stand in a log: messages with the option, and those at the top level that no other one holds."""
+        """What may stand in a log: messages with the option, and those at the top level that nothing else holds."""
         held = {inner.full_name for one in self.messages.values() for inner in self._held(one) if inner is not one}
+        held |= self._called
         return {
             name: message
             for name, message in self.own.items()
