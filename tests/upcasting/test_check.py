@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ import pytest
 from eventstore import Codec, Payload
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from typer.testing import CliRunner
-from upcasting import CannotCompare, Upcasting, renamed
+from upcasting import CannotCompare, Upcasting, renamed, retired
 from upcasting._buf import Broken
 from upcasting._check import Direction, Verdict, check
 from upcasting._golden import read
@@ -208,6 +209,19 @@ class TestPairs:
             'type from "shop.M.MEntry" to "shop.A".',
         ]
 
+    def test_extensions(self) -> None:
+        """Fields that others add to a message are compared like its own, under the names that they have in JSON."""
+        outside, inside = ("extend M { optional int32 %s = %s; }" % one for one in (("a", 1), ("b", 2)))
+        text = f"message M {{ extensions 1 to 9; }} {outside} message X {{ {inside} }}"
+        old, new = (
+            protos(write(name, text.replace("int32", kind), syntax='syntax = "proto2"'))
+            for name, kind in (("old", "int32"), ("new", "string"))
+        )
+        assert breaks(check(old, new)) == [
+            ("shop.M", 1, "shop.M", "shop.X.b", TYPE),
+            ("shop.M", 1, "shop.M", "shop.a", TYPE),
+        ]
+
     def test_services(self) -> None:
         """What only a service speaks of may go; as long as it is there it is compared like the rest."""
         service = "service S { rpc Ask(Question) returns (Answer); } message Answer { }"
@@ -333,6 +347,12 @@ class TestCovered:
         assert by.startswith("step tests.upcasting.test_steps.in_cents takes it, but ")
         assert doubt in by
 
+    def test_not_decoded(self) -> None:
+        """Nor do bytes that old code does not even decode."""
+        free = Upcasting(CODEC, [retired("order.placed", 1), *STEPS[1:]])
+        golden = self.golden(Payload("order.placed", 1, b"\n\x01\xff"), codec=free)
+        assert self.by(codec=free, **golden)[1].endswith("but golden event 1 is nothing that old has written")
+
     def test_not_held(self) -> None:
         """Golden bytes that lack what breaks prove nothing about it."""
         free = Upcasting(CODEC, [renamed("order.placed", 1, Placed), *STEPS[1:]])
@@ -450,6 +470,8 @@ class TestSources:
             ("lacking.binpb", "lacking.binpb: a.proto imports b.proto, which is not in it; protoc --include_imports"),
             ("torn.binpb", "torn.binpb: its descriptors do not fit together: "),
             ("syntax", r"syntax: shop/orders.proto:5:12: unexpected `=`.*\(and 1 more\)"),
+            ("slip", "slip: shop/orders.proto:4:13: cannot find `No` in this scope$"),
+            ("/proc/self/mem", "/proc/self/mem: Input/output error"),
             ("imports", r"imports: shop/orders.proto:4:1: .* \(imported and found nowhere: no/such.proto\)"),
             ("outside", r"outside: .*found nowhere: \.\./published.proto, .*/published.proto\)"),
             ("git:", "git:: expected git:REVISION:FOLDER"),
@@ -463,6 +485,7 @@ class TestSources:
     def test_refused(self, source: str, problem: str, repository: None, monkeypatch: pytest.MonkeyPatch) -> None:
         """What cannot be read is named, and what is wrong with it."""
         Path("empty/deeper").mkdir(parents=True)
+        Path("empty/deeper/proto").touch()
         Path("nothing.binpb").touch()
         lacking = FileDescriptorSet()
         lacking.file.add(name="a.proto", dependency=["b.proto"])
@@ -471,6 +494,7 @@ class TestSources:
         torn.file.add(name="a.proto").message_type.add(name="M").field.add(name="f", number=1, type_name=".No")
         Path("torn.binpb").write_bytes(torn.SerializeToString())
         write("syntax", "message M {\n  int32 a == 1;\n  int32 b == 2; }")
+        write("slip", "message M { No n = 1; }")
         write("imports", 'import "no/such.proto"; message M { }')
         Path("published.proto").touch()
         monkeypatch.syspath_prepend("empty")
@@ -652,9 +676,10 @@ class TestCommand:
         assert result.stdout == ""
 
     def test_usage(self, changed: tuple[str, str]) -> None:
-        """A command line that means nothing has exit code 2."""
+        """A command line that means nothing has exit code 2, and one may ask which version this is."""
         assert "say --codec too" in call(*changed, "--golden", "golden", code=2).stderr
         call("old", code=2)
+        assert CliRunner().invoke(app, ["--version"]).stdout == f"upcasting {version('foldlog-upcasting')}\n"
         call(*changed, "--require", "luck", code=2)
 
     def test_hostile_names(self) -> None:

@@ -77,9 +77,11 @@ class Protos:
     def _owns(self, message: Descriptor) -> bool:
         return message.file.name in self._own and not message.full_name.startswith(_NO_EVENTS)
 
-    def fields(self, message: Descriptor) -> dict[int, FieldDescriptor]:
-        """Return all fields of a message by number, those that extend it too."""
-        return {field.number: field for field in (*message.fields, *self._pool.FindAllExtensions(message))}
+    def fields(self, type: Type) -> dict[int, FieldDescriptor]:
+        """Return all fields of a message by number, those that extend it too. An enum has none."""
+        if isinstance(type, EnumDescriptor):
+            return {}
+        return {field.number: field for field in (*type.fields, *self._pool.FindAllExtensions(type))}
 
     def _held(self, message: Descriptor) -> Iterator[Descriptor]:
         for field in self.fields(message).values():
@@ -159,8 +161,6 @@ class Pairs:
                 waiting += self._inside(old, new)
 
     def _inside(self, old: Type, new: Type) -> Iterator[tuple[Type, Type]]:
-        if isinstance(old, EnumDescriptor) or isinstance(new, EnumDescriptor):
-            return
         now = self.new.fields(new)
         for number, field in self.old.fields(old).items():
             before, after = inner(field), inner(now.get(number))

@@ -120,7 +120,8 @@ def _contents(source: str, blobs: Sequence[bytes]) -> Sequence[bytes]:
 
 def _git(source: str, *words: str, given: bytes = b"") -> bytes:
     try:
-        done = subprocess.run(["git", *words], input=given, capture_output=True, check=False)  # noqa: S603, S607
+        env = os.environ | {"LC_ALL": "C"}
+        done = subprocess.run(["git", *words], input=given, env=env, capture_output=True, check=False)  # noqa: S603, S607
     except FileNotFoundError:
         raise CannotCompare(source, "git is not installed") from None
     if done.returncode:

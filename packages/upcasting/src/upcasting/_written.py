@@ -110,19 +110,20 @@ class _Side:
         path = (_MESSAGES, len(file.message_type))
         outer = file.message_type.add(name=pair.key)
         self.names[f"{pair.key}.{pair.old.name}"] = pair.old.name
-        if isinstance(mine, Descriptor) and isinstance(theirs, Descriptor):
-            message = outer.nested_type.add()
-            self._write_message(_Scope(pair, file, outer), message, mine, self._others.fields(theirs))
-            message.name = pair.old.name
-            self._locate(file, pair, (*path, _NESTED, 0, _FIELDS), [field.number for field in message.field])
-            _locate_scaffold(file, outer, path, (*path, _NESTED, 0))
-        elif isinstance(mine, EnumDescriptor):
+        if isinstance(mine, EnumDescriptor):
+            place = (*path, _ENUMS, 0)
             enum = outer.enum_type.add()
             mine.CopyToProto(enum)
             enum.name = pair.old.name
             _inherit(mine, enum.options)
-            self._locate(file, pair, (*path, _ENUMS, 0, _VALUES), [value.number for value in enum.value])
-            _locate_scaffold(file, outer, path, (*path, _ENUMS, 0))
+            self._locate(file, pair, (*place, _VALUES), [value.number for value in enum.value])
+        else:
+            place = (*path, _NESTED, 0)
+            message = outer.nested_type.add()
+            self._write_message(_Scope(pair, file, outer), message, mine, self._others.fields(theirs))
+            message.name = pair.old.name
+            self._locate(file, pair, (*place, _FIELDS), [field.number for field in message.field])
+        _locate_scaffold(file, outer, path, place)
 
     def _file(self, name: str, mine: Type) -> FileDescriptorProto:
         if name not in self.files:
@@ -191,11 +192,9 @@ def _locate(file: FileDescriptorProto, path: Sequence[int], line: int) -> None:
 def _locate_scaffold(
     file: FileDescriptorProto, message: DescriptorProto, path: tuple[int, ...], real: tuple[int, ...]
 ) -> None:
-    """Say of a message and all in it, but for the one that is real, that it is not stored."""
-    enums = [(*path, _ENUMS, index) for index in range(len(message.enum_type))]
-    for place in (path, *enums):
-        if place != real:
-            _locate(file, place, _SCAFFOLD)
+    """Say of a message and those in it, but for the one that is real, that they are not stored."""
+    if path != real:
+        _locate(file, path, _SCAFFOLD)
     for index, nested in enumerate(message.nested_type):
         _locate_scaffold(file, nested, (*path, _NESTED, index), real)
 
