@@ -211,7 +211,7 @@ class TestPairs:
 
     def test_extensions(self) -> None:
         """Fields that others add to a message are compared like its own, under the names that they have in JSON."""
-        outside, inside = ("extend M { optional int32 %s = %s; }" % one for one in (("a", 1), ("b", 2)))
+        outside, inside = (f"extend M {{ optional int32 {one}; }}" for one in ("a = 1", "b = 2"))
         text = f"message M {{ extensions 1 to 9; }} {outside} message X {{ {inside} }}"
         old, new = (
             protos(write(name, text.replace("int32", kind), syntax='syntax = "proto2"'))
