@@ -93,6 +93,13 @@ def faults(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def interop(session: nox.Session) -> None:
+    """Another language reads what we write; `contract` has this too."""
+    install(session, "test")
+    session.run("pytest", "tests/interop", *session.posargs)
+
+
+@nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """Measure against rivals, one JSON object a line: `-- NAME`."""
     install(session, "bench")

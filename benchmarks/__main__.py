@@ -11,13 +11,14 @@ import time
 from pathlib import Path
 from typing import Final
 
-from benchmarks import append, context_at_time, jetstream, projections, read
+from benchmarks import append, context_at_time, jetstream, projections, read, upcasting
 from benchmarks.measure import Bench, Scale, as_json, fsync_micros
 
 BENCHES: Final[dict[str, tuple[Bench, ...]]] = {
     "store": (append.bench, read.bench, context_at_time.bench),
     "jetstream": (jetstream.bench,),
     "projections": (projections.bench,),
+    "upcasting": (upcasting.bench,),
 }
 
 

@@ -70,13 +70,14 @@ def sealed(
     expected: int,
     messages: Iterable[Message],
     *,
+    codec: Codec = CODEC,
     recorded_at: int | None = None,
     occurred_at: int | None = None,
 ) -> NewCommit:
     """Return a commit as bytes: for the rows that leave encoding out, and for a past that has its own times."""
     envelope = envelope_pb2.Envelope(commit_id=new_commit_id(), recorded_at=recorded_at)
     for each in messages:
-        name, schema, payload = CODEC.encode(each)
+        name, schema, payload = codec.encode(each)
         envelope.events.add(type=name, schema=schema, payload=payload, occurred_at=occurred_at)
     return seal(stream, expected, envelope)
 

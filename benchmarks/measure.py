@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import gc
 import json
@@ -11,12 +12,12 @@ import statistics
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import AsyncIterator, Sequence
-    from pathlib import Path
+    from collections.abc import AsyncIterator, Coroutine, Sequence
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,6 +149,48 @@ async def compare(
                 seconds[side].append(taken)
     ours, *rivals = ((side, unit.value(statistics.median(seconds[side]), operations)) for side, _ in sides)
     return [scale.result(name, unit, events=events, ours=ours, rival=rival) for rival in rivals]
+
+
+async def long_run(
+    scale: Scale, name: str, work: Coroutine[object, object, float], *, events: int, sync: str
+) -> list[Result]:
+    """Do something long once: how fast, and how much more the process weighs later than after a tenth.
+
+    Args:
+        scale: of the run.
+        name: of the row with the rate; that of the weight has ``-memory`` behind it.
+        work: returns the seconds it took.
+        events: how many there were.
+        sync: what an acknowledgement waits for.
+    """
+    sizes: list[float] = []
+    done = asyncio.ensure_future(work)
+    while not done.done():
+        await asyncio.wait([done], timeout=0.2)
+        sizes.append(_weight())
+    early = sizes[len(sizes) // 10]
+    rows = ((name, RATE, events / await done), (f"{name}-memory", MEGABYTES, max(sizes) - early))
+    return [
+        Result(
+            name=row,
+            ours=value,
+            theirs=None,
+            ratio=None,
+            unit=unit.name,
+            against=None,
+            events=events,
+            seed=scale.seed,
+            ours_sync=sync,
+            theirs_sync=None,
+            rounds=1,
+        )
+        for row, unit, value in rows
+    ]
+
+
+def _weight() -> float:
+    # Not all that is resident: pages of a file that SQLite maps are the system's cache.
+    return int(Path("/proc/self/status").read_text(encoding="utf-8").partition("RssAnon:")[2].split()[0]) / 1024
 
 
 def fsync_micros(directory: Path) -> float:

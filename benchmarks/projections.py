@@ -12,7 +12,6 @@ import contextlib
 import itertools
 import time
 from importlib.resources import as_file, files
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from context_service.events.v1 import events_pb2 as pb
@@ -28,12 +27,13 @@ from valkey.asyncio import Valkey
 
 from benchmarks.facts import CODEC, sealed
 from benchmarks.jetstream import server
-from benchmarks.measure import MEGABYTES, MICROSECONDS, MILLISECONDS, RATE, Result, Scale, Side, compare
+from benchmarks.measure import MICROSECONDS, MILLISECONDS, Result, Scale, Side, compare, long_run
 from tests.projections.servers import NEO4J_2026, Neo4jServer, ValkeyServer
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+    from collections.abc import AsyncIterator, Iterator, Sequence
+    from pathlib import Path
 
     from eventstore import Commit
     from google.protobuf.message import Message
@@ -79,7 +79,9 @@ async def bench(scale: Scale, directory: Path) -> AsyncIterator[Result]:
                     ("sqlite-log", to_sqlite("long"), model),
                 ):
                     if scale.wants(name):
-                        for result in await _long(scale, name, followed(long_one, store, target), events):
+                        for result in await long_run(
+                            scale, name, followed(long_one, store, target), events=events, sync="the model's own"
+                        ):
                             yield result
 
 
@@ -373,35 +375,3 @@ async def _overhead(scale: Scale) -> AsyncIterator[Result]:
             scale, "projection-overhead", MICROSECONDS, sides, operations=events, events=events
         ):
             yield result
-
-
-async def _long(scale: Scale, name: str, following: Coroutine[Any, Any, float], events: int) -> list[Result]:
-    """Follow a long log once: how fast, and how much more the process weighs later than after a tenth."""
-    sizes: list[float] = []
-    done = asyncio.create_task(following)
-    while not done.done():
-        await asyncio.wait([done], timeout=0.2)
-        sizes.append(_weight())
-    seconds = await done
-    early = sizes[len(sizes) // 10]
-    rows = ((name, RATE, events / seconds), (f"{name}-memory", MEGABYTES, max(sizes) - early))
-    return [
-        Result(
-            name=row,
-            ours=value,
-            theirs=None,
-            ratio=None,
-            unit=unit.name,
-            against=None,
-            events=events,
-            seed=scale.seed,
-            ours_sync="the model's own",
-            theirs_sync=None,
-            rounds=1,
-        )
-        for row, unit, value in rows
-    ]
-
-
-def _weight() -> float:
-    return int(Path("/proc/self/status").read_text(encoding="utf-8").partition("VmRSS:")[2].split()[0]) / 1024

@@ -22,6 +22,7 @@ if ROOT not in sys.path:
     # The names by which the type checker knows them too.
     sys.path.insert(0, ROOT)
 
+from tests.eventstore.nats_servers import one_server  # noqa: E402 (found once the path is set)
 from tests.projections.servers import (  # noqa: E402 (found once the path is set)
     NEO4J_5,
     NEO4J_2026,
@@ -32,7 +33,7 @@ from tests.projections.servers import (  # noqa: E402 (found once the path is se
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable
+    from collections.abc import Callable, Generator, Iterable, Iterator
 
 # How long an example takes is the machine's business; how to repeat one that fails is ours.
 settings.register_profile("tests", deadline=None, print_blob=True)
@@ -130,3 +131,13 @@ def neo4j_5(pytestconfig: pytest.Config) -> str:
 def neo4j_2026(pytestconfig: pytest.Config) -> str:
     """The address of a Neo4j 2026 for all tests, without a password."""
     return pytestconfig.stash[SERVERS_OF_RUN].address("neo4j_2026").result()
+
+
+@pytest.fixture(scope="session")
+def one_nats(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
+    """The address of one nats-server for all tests: the one of EVENTSTORE_TEST_NATS, or a new one."""
+    if given := os.environ.get("EVENTSTORE_TEST_NATS"):
+        yield [given]
+        return
+    with one_server(tmp_path_factory.mktemp("nats")) as server:
+        yield [server.url]

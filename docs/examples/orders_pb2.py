@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from eventstore.v1 import options_pb2 as eventstore_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x0corders.proto\x12\torders.v1\x1a\x1b\x65ventstore/v1/options.proto\"\x1c\n\x0bOrderPlaced\x12\r\n\x05total\x18\x01 \x01(\x05\")\n\tOrderPaid\x12\n\n\x02\x62y\x18\x01 \x01(\t:\x10\xca\xd4\x18\x0c\n\norder.paidb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x0corders.proto\x12\torders.v1\x1a\x1b\x65ventstore/v1/options.proto\"\x1c\n\x0bOrderPlaced\x12\r\n\x05total\x18\x01 \x01(\x05\"L\n\tOrderPaid\x12\n\n\x02\x62y\x18\x01 \x01(\t\x12!\n\x06method\x18\x02 \x01(\x0e\x32\x11.orders.v1.Method:\x10\xca\xd4\x18\x0c\n\norder.paid*\x12\n\x06Method\x12\x08\n\x04\x43\x41RD\x10\x00\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,8 +34,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ORDERPAID']._loaded_options = None
   _globals['_ORDERPAID']._serialized_options = b'\312\324\030\014\n\norder.paid'
+  _globals['_METHOD']._serialized_start=164
+  _globals['_METHOD']._serialized_end=182
   _globals['_ORDERPLACED']._serialized_start=56
   _globals['_ORDERPLACED']._serialized_end=84
   _globals['_ORDERPAID']._serialized_start=86
-  _globals['_ORDERPAID']._serialized_end=127
+  _globals['_ORDERPAID']._serialized_end=162
 # @@protoc_insertion_point(module_scope)

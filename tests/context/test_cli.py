@@ -372,6 +372,8 @@ class TestServe:
             "CONTEXT_LISTEN": "127.0.0.1:0",
             "CONTEXT_LOG_LEVEL": "warning",
             "CONTEXT_GRAPH": "none",
+            "CONTEXT_SNAPSHOTS": "valkey://ann:secret@127.0.0.1:1/0",
+            "CONTEXT_SNAPSHOT_EVERY": "250",
         }
         with started("serve", **env) as serving:
             address, lines = address_of(serving)
@@ -380,10 +382,26 @@ class TestServe:
         settings = dict(line.split(": ", 1) for line in lines)
         assert settings.pop("durability").startswith("normal: ")
         assert re.fullmatch("[0-9a-f]{32}", settings.pop("log"))
-        expected = {"graph": "none", "cache": "default", "listen": "127.0.0.1:0", "log-level": "WARNING"}
-        assert settings == {"store": store} | expected
+        assert settings == {
+            "store": store,
+            "graph": "none",
+            "cache": "default",
+            "snapshots": "valkey://***@127.0.0.1:1/0",
+            "snapshot-every": "250",
+            "listen": "127.0.0.1:0",
+            "log-level": "WARNING",
+        }
         assert re.fullmatch(r"127\.0\.0\.1:[1-9]\d+", address)
         assert serving.returncode == 0
+
+    @pytest.mark.parametrize("number", [99, 1_001])
+    def test_snapshots_too_far_apart(self, context: Any, number: int) -> None:
+        """An interval between snapshots that does not make sense is refused by the setting's name."""
+        said = context("serve", "--snapshot-every", number)
+        assert said.code == 2
+        told = " ".join(said.err.replace("│", "").split())
+        assert "Invalid value for '--snapshot-every'" in told
+        assert re.search("(greater|less) than or equal to (100|1000)", told)
 
     def test_projects(self, tmp_path: Path) -> None:
         """The read models are kept by a process of their own, which offers metrics and stops cleanly."""
@@ -485,6 +503,7 @@ class TestDemo:
         assert (said.code, said.err) == (0, "")
         summary, *questions = said.out.strip().split("\n\n")
         assert summary.startswith("741 decisions of 29 stories from 3406 changes in ")
+        assert summary.endswith("DecisionAddedEvent: 263 in schema 1, 478 in schema 2; all read as today's")
         assert len(questions) == 3
         for question in questions:
             asked, *rest = question.splitlines()

@@ -173,6 +173,12 @@ def random_events(chance: random.Random, case: str) -> Sequence[Message]:
         pb.DecisionLinkedEvent(**link),
         pb.DecisionLinkedEvent(**link),
         pb.DecisionUnlinkedEvent(**link),
+        pb.PlanVersionChangedEvent(plan_id=id("p"), rationale=chance.choice("abc")),
+        pb.DecisionDeletedEvent(decision_id=id("d")),
+        pb.StoryPlacedInEpicEvent(epic_id=chance.choice(["", "E1", "E2"])),
+        pb.TaskDispatchedEvent(subtask_id=id("t"), agent_id="a"),
+        pb.MilestoneReachedEvent(milestone_id=id("m"), description=chance.choice("abc")),
+        pb.MilestoneRemovedEvent(milestone_id=id("m")),
     )
     return chance.choices(list(options), k=chance.randint(1, 4))
 
@@ -188,6 +194,9 @@ def valid(state: Story, event: Message) -> bool:
             return event.subtask_id not in state.subtasks
         case pb.DecisionAddedEvent():
             return event.decision_id not in state.decisions
+        case pb.DecisionStatusChangedEvent():
+            known = state.decisions.get(event.decision_id)
+            return known is None or known.status != "DELETED"
     return True
 
 
@@ -223,6 +232,101 @@ async def test_random_histories(tmp_path: Path, seed: int) -> None:
             assert drawn(path, position) == told(await states(store, position)), position
         async with SqliteModel(path) as model:
             assert not (await rebuild(graph_sqlite.GRAPH, store, model)).difference
+
+
+async def test_everything_once(tmp_path: Path) -> None:
+    """Each kind of node and relation that the log speaks of is there, with its properties; what ended is past."""
+    at = timestamp(EPOCH)
+    story: list[Message] = [
+        pb.ContextCreatedEvent(title="s", phase="DESIGN", epic_id="E1", created_at=at),
+        pb.StoryChangedEvent(title="t", status="ACTIVE"),
+        pb.PlanVersionAddedEvent(plan_id="p1", version=1, author="ann"),
+        pb.PlanVersionChangedEvent(plan_id="p1", rationale="why"),
+        pb.PlanApprovedEvent(plan_id="p1", approved_by="bob", at=at),
+        pb.SubtaskAddedEvent(subtask_id="t1", plan_id="p1", status="todo", title="x"),
+        pb.SubtaskUpdatedEvent(subtask_id="t1", plan_id="", priority=3),
+        pb.TaskDispatchedEvent(subtask_id="t1", agent_id="a", role="qa", at=at),
+        pb.PhaseTransitionedEvent(from_phase="DESIGN", to_phase="BUILD", at=at),
+        pb.DecisionAddedEvent(decision_id="d1", title="d", status=pb.PROPOSED),
+        pb.DecisionAddedEvent(decision_id="d2", status=pb.PROPOSED),
+        pb.DecisionChangedEvent(decision_id="d1", decided_by="eve", decided_at=at),
+        pb.MilestoneReachedEvent(milestone_id="m1", event_type="k", description="m", at=at),
+        pb.MilestoneReachedEvent(milestone_id="m2"),
+    ]
+    later: list[Message] = [
+        pb.MilestoneRemovedEvent(milestone_id="m2"),
+        pb.DecisionDeletedEvent(decision_id="d2"),
+        pb.StoryPlacedInEpicEvent(epic_id="E2"),
+        pb.PlanVersionRemovedEvent(plan_id="p1"),
+        pb.DecisionAddedEvent(decision_id="d3", status=pb.PROPOSED),
+        pb.SubtaskRemovedEvent(subtask_id="t1"),
+    ]
+    others: list[tuple[str, str, list[Message]]] = [
+        ("project", "P", [pb.ProjectCreatedEvent(name="p", status="on"), pb.ProjectChangedEvent(name="q")]),
+        ("epic", "E1", [pb.EpicCreatedEvent(title="e", project_id="P"), pb.EpicChangedEvent(status="done")]),
+        ("epic", "E2", [pb.EpicCreatedEvent(title="f")]),
+    ]
+    async with open_store("memory://", codec) as store:
+        for category, id, news in others:
+            await store.append(StreamId(category, id), news, expected=0)
+        await store.append(StreamId("story", "S"), story, expected=0)
+        await project(store, tmp_path / "graph.db")
+        nodes, edges, _ = read_all(tmp_path / "graph.db")
+        assert edges == {
+            ("HAS_EPIC", "P", "E1"),
+            ("HAS_STORY", "E1", "S"),
+            ("HAS_PLAN", "S", "p1"),
+            ("HAS_DECISION", "S", "d1"),
+            ("HAS_DECISION", "S", "d2"),
+            ("CONTAINS_DECISION", "p1", "d1"),
+            ("CONTAINS_DECISION", "p1", "d2"),
+        }
+        wanted: dict[tuple[str, str], dict[str, Any]] = {
+            ("Project", "P"): {"name": "q", "status": "on"},
+            ("Epic", "E1"): {"title": "e", "status": "done"},
+            ("Epic", "E2"): {"title": "f"},
+            ("Case", "S"): {"title": "t", "status": "ACTIVE", "current_phase": "BUILD", "plan_id": "p1"},
+            ("PlanVersion", "p1"): {"case_id": "S", "version": 1, "status": "APPROVED", "rationale": "why"},
+            ("PlanApproval", "S@5"): {"plan_id": "p1", "story_id": "S", "approved_by": "bob"},
+            ("Subtask", "t1"): {"plan_id": "", "status": "todo", "title": "x", "priority": 3},
+            ("TaskDispatch", "S@8"): {"task_id": "t1", "agent_id": "a", "role": "qa"},
+            ("PhaseTransition", "S@9"): {"from_phase": "DESIGN", "to_phase": "BUILD"},
+            ("Decision", "d1"): {"title": "d", "status": "PROPOSED", "author_id": "eve", "case_id": "S"},
+            ("Decision", "d2"): {"title": "", "status": "PROPOSED"},
+            ("Event", "m1"): {"event_type": "k", "description": "m", "case_id": "S"},
+            ("Event", "m2"): {"event_type": ""},
+        }
+        assert {key: {name: nodes[key][name] for name in some} for key, some in wanted.items()} == wanted
+        assert nodes.keys() == wanted.keys()
+        await store.append(StreamId("story", "S"), later, expected=len(story))
+        await project(store, tmp_path / "graph.db")
+        nodes, edges, past = read_all(tmp_path / "graph.db")
+        # The newest plan was taken away, so that what is decided afterwards is in none.
+        assert edges == {
+            ("HAS_EPIC", "P", "E1"),
+            ("HAS_STORY", "E2", "S"),
+            ("HAS_DECISION", "S", "d1"),
+            ("HAS_DECISION", "S", "d3"),
+        }
+        gone = {("PlanVersion", "p1"), ("Subtask", "t1"), ("Decision", "d2"), ("Event", "m2")}
+        assert nodes.keys() == (wanted.keys() - gone) | {("Decision", "d3")}
+        assert past >= gone | {("HAS_STORY", "E1", "S"), ("HAS_PLAN", "S", "p1"), ("CONTAINS_DECISION", "p1", "d1")}
+
+
+def read_all(path: Path) -> tuple[dict[tuple[str, str], dict[str, Any]], set[Any], set[Any]]:
+    """Return all nodes of a file with their properties, all relations that hold, and the keys of what is past."""
+    with sqlite3.connect(path) as tx:
+        nodes = {
+            (kind, id): json.loads(text)
+            for kind, id, text in tx.execute("SELECT kind, id, properties FROM graph_nodes")
+        }
+        edges = set(tx.execute("SELECT type, source, target FROM graph_edges WHERE since"))
+        past = {
+            *tx.execute("SELECT kind, id FROM graph_past_nodes"),
+            *tx.execute("SELECT type, source, target FROM graph_past_edges"),
+        }
+    tx.close()
+    return nodes, edges, past
 
 
 async def test_one_id_of_two_stories(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from context_service.peps import import_peps
+from context_service.snapshots import IN_MEMORY
 from context_service.stories import open_stories
 from eventstore import digest_of
 
@@ -55,7 +56,7 @@ def _kill_at(store: Path, position: int, durability: str = "full") -> int:
 
 
 async def _digest(store: Path) -> tuple[str, int]:
-    async with open_stories(f"sqlite:///{store}", create=False, keep_snapshots=False) as stories:
+    async with open_stories(f"sqlite:///{store}", create=False, snapshots=IN_MEMORY) as stories:
         return (await digest_of(stories.store)).hexdigest, (await stories.store.head()).position
 
 

@@ -211,6 +211,20 @@ class TestHandle:
             await kept.save(structs.replace(found, version=Version(version), state=b"\xc1"))
         assert (await fold(store, decider, "1")).state == (1, 2, 3, 4)
 
+    async def test_another_process_is_ahead(self, store: EventStore, backend: Backend) -> None:
+        """Who has an old state in memory goes on from a snapshot that another process has left since."""
+        kept = MemorySnapshots()
+        ours, theirs = (kept_in(kept, every=10, live=1) for _ in "12")
+        await handle(store, ours, "1", 1)
+        for number in range(2, 996):
+            await handle(store, theirs, "1", number)
+        for until in (AtVersion(906), None):
+            backend.read_commits = 0
+            expected = await fold(store, ACCOUNT, "1", until=until)
+            replayed, backend.read_commits = backend.read_commits, 0
+            assert await fold(store, ours, "1", until=until) == expected
+            assert backend.read_commits < 20 < replayed
+
     async def test_many_at_once(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Tasks of a process that handle commands of one stream at once take turns: none meets a conflict."""
         async with open_store(f"sqlite:///{tmp_path}/log.db?durability=normal", CODEC) as sqlite:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import pytest
 from eventstore import InvalidInput, StreamId
-from eventstore._nats_appends import Appender
+from eventstore._nats_appends import Appender, Turns
 from eventstore._nats_batches import BatchParser, Frame, header_value, status_of
 from eventstore._nats_commits import Commits, recorded_at_of
 from eventstore._nats_delivery import Delivery, Lost
@@ -377,3 +378,65 @@ def test_times_that_are_none(value: str) -> None:
     """What a stranger says about when something was recorded is not believed when it is no time."""
     header = f"NATS/1.0\r\nRecorded-At: {value}\r\n\r\n".encode()
     assert recorded_at_of(header, 7) == 7
+
+
+# ------------------------------------------------------------------------------------------------------------- turns
+
+HOLD, CANCEL, EXPIRE = range(1, 4)
+
+
+@given(st.lists(st.tuples(st.sampled_from([0, 0, 0, HOLD, CANCEL, EXPIRE]), st.integers(0, 3)), max_size=200))
+def test_turns(plan: list[tuple[int, int]]) -> None:
+    """Turns come one at a time and in the order of the calls, whoever is held up, cancelled or out of time."""
+    asyncio.run(_turns(plan))
+
+
+async def _turns(plan: list[tuple[int, int]]) -> None:
+    turns, had, holder = Turns(), list[int](), list[int]()
+
+    async def take(number: int, kind: int, pauses: int) -> None:
+        turn = await turns.take(0 if kind == EXPIRE else 10)
+        assert not holder
+        holder.append(number)
+        had.append(number)
+        for _ in range(pauses if kind == HOLD else 0):
+            await asyncio.sleep(0)
+        holder.clear()
+        turn.end()
+        turn.end()
+
+    tasks = [asyncio.create_task(take(number, kind, pauses)) for number, (kind, pauses) in enumerate(plan)]
+    for task, (kind, pauses) in zip(tasks, plan, strict=True):
+        if kind == CANCEL:
+            for _ in range(pauses):
+                await asyncio.sleep(0)
+            task.cancel()
+    async with asyncio.timeout(5):
+        ends = await asyncio.gather(*tasks, return_exceptions=True)
+    assert had == sorted(had)
+    for number, ((kind, _), end) in enumerate(zip(plan, ends, strict=True)):
+        assert end is None or isinstance(end, {CANCEL: asyncio.CancelledError, EXPIRE: TimeoutError}.get(kind, int))
+        assert (number in had) or end is not None
+    turn = await turns.take(0)
+    turn.end()
+
+
+async def test_turns_in_one_turn_of_the_loop() -> None:
+    """Where nothing holds one up, many that wait have their turns at once: their messages leave together."""
+    turns, loop = Turns(), asyncio.get_running_loop()
+    first = await turns.take(10)
+    times = 0
+    had: list[int] = []
+
+    async def take() -> None:
+        turn = await turns.take(10)
+        had.append(times)
+        turn.end()
+
+    tasks = [loop.create_task(take()) for _ in range(50)]
+    await asyncio.sleep(0)
+    first.end()
+    while len(had) < len(tasks):
+        times += 1
+        await asyncio.sleep(0)
+    assert len(set(had)) == 1

@@ -36,7 +36,6 @@ from eventstore import (
     Tail,
     Token,
     TooLarge,
-    Undecodable,
     UnknownPosition,
     Version,
     WrongLog,
@@ -46,6 +45,8 @@ from eventstore.memory import MemoryBackend
 from eventstore.sqlite import SqliteBackend
 from eventstore.testing._scene import commit as new_commit
 from google.protobuf.wrappers_pb2 import Int64Value, StringValue
+
+from tests.eventstore.decoding import Decoding
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -412,36 +413,30 @@ class Fan(Codec):
         return [StringValue(value=f"{number}") for number in range(message.value)]
 
 
-class TestDecoding:
+def stored(message: Message) -> Payload:
+    return CODEC.encode(message)
+
+
+class TestDecoding(Decoding):
     """Lazy, and without harm when it fails."""
 
-    async def test_unknown_type(self, store: EventStore) -> None:
-        """An event of an unknown type can be read raw; its message raises with its place."""
-        await store.append(STREAM, [Int64Value(value=1), StringValue(value="a")], expected=0)
-        one, two = (await EventStore(store.backend, Codec(Int64Value)).read(STREAM)).events
-        assert one.message == Int64Value(value=1)
-        assert two.raw == Payload("google.protobuf.StringValue", 1, b"\x0a\x01a")
-        with pytest.raises(Undecodable) as failure:
-            _ = two.message
-        found = failure.value
-        assert (found.stream, found.version, found.position) == (STREAM, 2, 1)
-        assert (found.type, found.schema) == ("google.protobuf.StringValue", 1)
+    codec = Fan(Int64Value, StringValue)
+    message = StringValue(value="new")
+    examples = (
+        (stored(Int64Value(value=2)), [StringValue(value="0"), StringValue(value="1")]),
+        (stored(Int64Value(value=0)), []),
+        (stored(StringValue(value="a")), [StringValue(value="a")]),
+        (stored(Int64Value(value=-1)), None),
+        (Payload("unknown", 1, b"a"), None),
+        (Payload("google.protobuf.StringValue", 2, b""), None),
+        (Payload("google.protobuf.StringValue", 1, b"\xff"), None),
+        (stored(Int64Value(value=3)), [StringValue(value=f"{number}") for number in range(3)]),
+        (stored(Int64Value(value=0)), []),
+    )
 
-    async def test_fan_out(self, store: EventStore) -> None:
-        """A stored event may become several or none; the version stays what is stored."""
-        await store.append(STREAM, [*numbers(2, 0), StringValue(value="a"), *numbers(1)], expected=0)
-        found = await EventStore(store.backend, Fan(Int64Value, StringValue)).read(STREAM)
-        assert values(found) == ["0", "1", "a", "0"]
-        assert [(event.version, event.index) for event in found.events] == [(1, 0), (1, 1), (3, 0), (4, 0)]
-        assert found.version == 4
-
-    async def test_fan_out_fails(self, store: EventStore) -> None:
-        """One that cannot be decoded stays one event, whose message raises."""
-        await store.append(STREAM, numbers(-1), expected=0)
-        [event] = (await EventStore(store.backend, Fan(Int64Value)).read(STREAM)).events
-        assert event.index == 0
-        with pytest.raises(Undecodable, match="negative"):
-            _ = event.message
+    @pytest.fixture
+    def backend(self) -> MemoryBackend:
+        return MemoryBackend()
 
 
 class TestCorrupt:

@@ -107,8 +107,8 @@ ANY Appended AtPosition AtVersion Backend BackendFactory Bound CannotDecode Code
 Digest EXISTS Event EventCodec EventStore EventStoreError Expected Folded Handled InvalidInput MAX_ENVELOPE_BYTES
 MemorySnapshots Metadata Moment NO_STREAM NewCommit NotAStore Occurred Payload Position Progress RawCommit ReadOnly
 Recorded SegmentError Slice Snapshot SnapshotStore Snapshots StoreClosed StoreFull StoreNotFound StoreUnavailable
-StreamId StreamInfo Tail Token TooLarge Undecodable UnknownPosition Until Version WrongLog commit_id_of digest_of event_name fold
-handle open_store
+StreamId StreamInfo Tail Token TooLarge Undecodable UnknownPosition Until Version WrongLog commit_id_of digest_of
+event_name fold handle open_store
 """
 
 

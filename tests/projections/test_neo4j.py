@@ -298,60 +298,6 @@ async def test_effect_once(scene: Scene) -> None:
 # ------------------------------------------------------------------------------------------------------------- reading
 
 
-async def read_whole(scene: Scene) -> tuple[int, int]:
-    """Read a view that stands still meanwhile: its commits, and what its relationships say that was added."""
-    async with scene.driver.session() as session, await session.begin_transaction(timeout=SECONDS) as tx:
-        await tx.run("MATCH (r:ProjectionRecord {key: $key}) SET r.lock = ''", key=scene.projection.name)
-        commits = await (await tx.run(f"MATCH (n:{scene.labels[0]}) RETURN sum(n.commits)")).single(strict=True)
-        times = await (await tx.run(f"MATCH ()-[r:{scene.type}]->() RETURN sum(r.times)")).single(strict=True)
-        await tx.rollback()
-    return commits[0], times[0]
-
-
-async def test_whole_batches(scene: Scene) -> None:
-    """A reader that locks the record sees whole batches, and no batch comes between its questions."""
-    async with scene.running():
-        await scene.until(await scene.append("0", 1))
-
-        seen: set[int] = set()
-        written = 1
-
-        async def write() -> Token:
-            nonlocal written
-            # As long as it takes until the reader has seen the view grow.
-            while len(seen) < 5 or written < 100:
-                last = await scene.append(f"{written % 7}", written % 5)
-                written += 1
-                await asyncio.sleep(0.002)
-            return last
-
-        writing = asyncio.create_task(write())
-        while not writing.done():
-            commits, times = await read_whole(scene)
-            assert commits == times
-            seen.add(commits)
-        await scene.until(await writing)
-    assert await read_whole(scene) == (written, written)
-
-
-async def test_rebuild_is_not_seen(scene: Scene) -> None:
-    """Readers of the plain labels and types see one whole view while another one is made and put in its place."""
-    async with scene.running():
-        for number in range(60):
-            last = await scene.append(f"{number % 7}", number % 5)
-        await scene.until(last)
-        before = await scene.edges()
-        rebuilding = asyncio.create_task(rebuild(scene.projection, scene.store, scene.model, lease=LEASE))
-        while not rebuilding.done():
-            assert await read_whole(scene) == (60, 60)
-        found = await rebuilding
-        assert (found.swapped, found.difference.count) == (True, 0)
-        await scene.until(await scene.append("0", 1))
-    after = await scene.edges()
-    assert len(after) == len(before)
-    assert await read_whole(scene) == (61, 61)
-
-
 async def test_nothing_is_left_of_a_rebuild(scene: Scene) -> None:
     """After a rebuild its names have neither nodes nor relationships, nor constraints and indexes."""
     async with scene.running():
@@ -590,6 +536,19 @@ async def test_an_old_snapshot_is_kept_once(scene: Scene) -> None:
         await store.save(_snapshot(version, stream=stream))
     found = await scene.query("MATCH (s:ContextSnapshot {id: $id}) RETURN s.version ORDER BY s.version", id=stream.id)
     assert found == [[1], [9]]
+
+
+@pytest.mark.parametrize("other", [{"log_id": "other"}, {"tag": "other"}])
+async def test_snapshots_of_others(scene: Scene, other: dict[str, str]) -> None:
+    """What is left of another log or tag makes room, however high its versions are."""
+    stream = StreamId("kept", f"{uuid.uuid4()}")
+    store = Neo4jSnapshots(scene.driver, keep=3, seconds=SECONDS)
+    for version in (7, 8, 9):
+        await store.save(_snapshot(version, stream=stream, **other))
+    for version in (1, 2, 3):
+        await store.save(_snapshot(version, stream=stream))
+    found = await scene.query("MATCH (s:ContextSnapshot {id: $id}) RETURN s.version ORDER BY s.version", id=stream.id)
+    assert found == [[1], [2], [3]]
 
 
 def test_keeps_none() -> None:

@@ -12,6 +12,7 @@ from eventstore import ANY, EventStore, StreamId, Token, WrongLog, open_store
 from msgspec.structs import replace
 from neo4j import AsyncGraphDatabase
 from projections import (
+    Difference,
     Monitor,
     NothingToDecide,
     Place,
@@ -38,7 +39,18 @@ from projections.sqlite import SqliteModel
 from projections.valkey import ValkeyModel
 from valkey.asyncio import Valkey
 
-from tests.projections.views import CODEC, IN_MEMORY, IN_SQLITE, UNLUCKY, in_neo4j, in_valkey, numbers, totals
+from tests.projections.views import (
+    CODEC,
+    IN_MEMORY,
+    IN_SQLITE,
+    UNLUCKY,
+    View,
+    folded,
+    in_neo4j,
+    in_valkey,
+    numbers,
+    totals,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -54,6 +66,7 @@ class Scene(NamedTuple):
     store: EventStore
     model: Any
     monitor: Monitor
+    lease: float = LEASE
 
     async def append(self, id: str, *values: int, category: str = "n") -> Token:
         answer = await self.store.append(StreamId(category, id), numbers(*values), expected=ANY)
@@ -70,7 +83,7 @@ class Scene(NamedTuple):
                 await task
 
     async def run(self) -> None:
-        await run(self.projection, self.store, self.model, monitor=self.monitor, lease=LEASE)
+        await run(self.projection, self.store, self.model, monitor=self.monitor, lease=self.lease)
 
     async def until(self, position: Token) -> None:
         await wait_for(self.projection, self.model, position, timeout=5)
@@ -84,18 +97,13 @@ class Scene(NamedTuple):
                         return found.record.failure
                 await asyncio.sleep(0.005)
 
-    async def view(self) -> dict[str, tuple[int, int]]:
-        """Return what each stream adds up to in the view, and how many commits that were."""
+    async def view(self) -> View:
+        """Return what is in the view."""
         return await totals(self.projection, self.model)
 
     async def equals_fold(self, *, but: tuple[int, ...] = ()) -> None:
         """The view is what the log says, each commit once."""
-        expected: dict[str, tuple[int, int]] = {}
-        async for commit in self.store.log(categories=["n"]):
-            if commit.position not in but:
-                total, commits = expected.get(commit.stream.id, (0, 0))
-                added = sum(event.message.value for event in commit.events)  # type: ignore[attr-defined]
-                expected[commit.stream.id] = (total + added, commits + 1)
+        *_, expected = [view async for view in folded(self.store, but=but)]
         assert await self.view() == expected
 
 
@@ -304,29 +312,52 @@ async def test_rebuild_while_running(scene: Scene) -> None:
     await scene.equals_fold()
 
 
+async def plant(scene: Scene) -> Difference:
+    """Change stream 0 in the live view, take away stream 1, add stream 9; return what a rebuild must say of that."""
+    owned = scene.projection.owns[0]
+    added = []
+    if isinstance(scene.model, MemoryModel):
+        key = "sum:{}".format
+        scene.model.view |= {key(0): (7, 7), key(9): (1, 1)}
+        del scene.model.view[key(1)]
+    elif isinstance(scene.model, Neo4jModel):
+        key = f'["{owned}", {{{{"id": "{{}}"}}}}]'.format
+        await scene.model._server.rows(f"MATCH (n:{owned} {{id: '0'}}) SET n.total = 7")
+        await scene.model._server.rows(f"MATCH (n:{owned} {{id: '1'}}) DETACH DELETE n")
+        await scene.model._server.rows(f"CREATE (:{owned} {{id: '9', total: 1, commits: 1}})")
+        _, other, type = scene.projection.owns
+        added.append(f'["{type[3:-3]}", {key(1)}, ["{other}", {{"id": 1}}]]')
+    elif isinstance(scene.model, ValkeyModel):
+        key = owned.replace("*", "{}").format
+        await scene.model._client.hset(key(0), "total", 7)
+        await scene.model._client.unlink(key(1))
+        await scene.model._client.hset(key(9), mapping={"total": 1, "commits": 1})
+    else:
+        key = '["sums", "{}"]'.format
+        script = """
+            UPDATE sums SET total = 7 WHERE id = '0';
+            DELETE FROM sums WHERE id = '1';
+            INSERT INTO sums VALUES ('9', 1, 1);
+        """
+        await scene.model._do(lambda connection: connection.executescript(script))
+    added = sorted([*added, key(1)])
+    return Difference(changed=(key(0),), missing=(key(9),), added=tuple(added), count=2 + len(added))
+
+
 async def test_rebuild_finds_a_difference(scene: Scene) -> None:
-    """What differs is named, and where it must be equal nothing is swapped."""
+    """Keys that were changed, taken away and added are named; where all must be equal, nothing is swapped."""
     async with scene.running():
         for number in range(3):
             last = await scene.append(f"{number}", 1)
         await scene.until(last)
-    if isinstance(scene.model, MemoryModel):
-        changed = "sum:0"
-        scene.model.view[changed] = (7, 7)
-    elif isinstance(scene.model, Neo4jModel):
-        label = scene.projection.owns[0]
-        changed = f'["{label}", {{"id": "0"}}]'
-        await scene.model._server.rows(f"MATCH (n:{label} {{id: '0'}}) SET n.total = 7")
-    elif isinstance(scene.model, ValkeyModel):
-        changed = scene.projection.owns[0].replace("*", "0")
-        await scene.model._client.hset(changed, "total", 7)
-    else:
-        changed = '["sums", "0"]'
-        await scene.model._do(lambda connection: connection.execute("UPDATE sums SET total = 7 WHERE id = '0'"))
+    difference = await plant(scene)
+    view = await scene.view()
     for swap in ("never", "equal"):
         found = await rebuild(scene.projection, scene.store, scene.model, swap=swap, lease=LEASE)
-        assert (found.difference.changed, found.difference.count, found.swapped) == ((changed,), 1, False)
-    assert (await rebuild(scene.projection, scene.store, scene.model, lease=LEASE)).swapped
+        assert (found.difference, found.swapped) == (difference, False)
+        assert await scene.view() == view
+    found = await rebuild(scene.projection, scene.store, scene.model, lease=LEASE)
+    assert (found.difference, found.swapped) == (difference, True)
     await scene.equals_fold()
 
 

@@ -6,7 +6,7 @@ Adding is not repeatable, so a commit applied twice shows. The number 13 cannot 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from eventstore import Codec
 from google.protobuf.wrappers_pb2 import Int64Value
@@ -14,9 +14,9 @@ from projections import Projection
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Container, Iterator
 
-    from eventstore import Commit
+    from eventstore import Commit, EventStore
     from neo4j import AsyncTransaction
     from projections import Batch, Name
     from projections.memory import Draft
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 CODEC: Final = Codec(Int64Value)
 UNLUCKY: Final = 13
+
+View: TypeAlias = dict[str, tuple[int, int]]
+"""What each stream adds up to, and how many commits that were."""
 
 
 def numbers(*values: int) -> list[Int64Value]:
@@ -107,8 +110,20 @@ def in_neo4j(space: str) -> Projection[AsyncTransaction]:
     return Projection(f"sums-{space}", apply, owns=owns, setup=constraints, categories=["n"])
 
 
-async def totals(projection: Projection[Any], model: Any) -> dict[str, tuple[int, int]]:
-    """Return what each stream adds up to in a view, and how many commits that were, whatever the target."""
+async def folded(store: EventStore, *, but: Container[int] = ()) -> AsyncIterator[View]:
+    """Fold the log; yield one view again and again, as it is at first and after each commit but those."""
+    view: View = {}
+    yield view
+    async for commit in store.log(categories=["n"]):
+        if commit.position not in but:
+            total, commits = view.get(commit.stream.id, (0, 0))
+            added = sum(event.message.value for event in commit.events)  # type: ignore[attr-defined]
+            view[commit.stream.id] = (total + added, commits + 1)
+            yield view
+
+
+async def totals(projection: Projection[Any], model: Any) -> View:
+    """Return a view, whatever the target."""
     found = {}
     async for key, value in model.entries(projection.owns, str):
         match json.loads(value):

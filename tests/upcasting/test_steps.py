@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -211,6 +212,10 @@ class TestChecks:
         """A split names what it returns."""
         with pytest.raises(InvalidSteps, match=r"retired\(\) needs no function"):
             split(Basket)(lambda old: [])
+
+    def test_any_callable(self) -> None:
+        """A step is made of anything that can be called."""
+        assert "partial" in step(PlacedV1, PlacedV2)(functools.partial(PlacedV2)).name
 
     def test_coroutine(self) -> None:
         """A step does not wait for anything."""

@@ -10,8 +10,7 @@ from eventstore._envelope import parse
 from eventstore._values import Position
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
+    from eventstore._segment_file import Report
     from eventstore._store import EventStore
     from eventstore._values import RawCommit
     from eventstore.v1 import envelope_pb2
@@ -78,19 +77,23 @@ class Digest:
         self.events += len(events)
 
 
-async def advance(digest: Digest, store: EventStore, *, after: Position, report: Callable[[int], None]) -> Position:
+async def advance(
+    digest: Digest, store: EventStore, *, after: int = 0, progress: Report | None = None, step: str = "read"
+) -> Position:
     """Add what a log holds after a position to a digest and return the position of the last commit it now covers.
 
     Raises:
         CorruptCommit: stored bytes are no envelope.
         UnknownPosition: the log has not reached the position.
     """
-    position = after
-    async for chunk in store.backend.log(after=after):
+    position = Position(after)
+    head = await store.backend.head()
+    async for chunk in store.backend.log(after=position):
         for raw in chunk:
             digest.add(raw, parse(raw))
         position = chunk[-1].position
-        report(position)
+        if progress is not None:
+            progress(step, position, head)
     return position
 
 
@@ -101,5 +104,5 @@ async def digest_of(store: EventStore) -> Digest:
         CorruptCommit: stored bytes are no envelope.
     """
     digest = Digest()
-    await advance(digest, store, after=Position(0), report=lambda _: None)
+    await advance(digest, store)
     return digest

@@ -108,29 +108,37 @@ class _Folding(Generic[C, S, E]):
         self._decider = decider
         self._stream = stream
         self._snapshots = decider.snapshots
+        #: Whether snapshots were looked at since the last start.
+        self._looked = False
         #: The messages of the last commit that was folded.
         self.last: list[Message] = []
         self._tag = f"{decider.snapshots.format}|{store.codec.tag}" if decider.snapshots else ""
 
     async def start(self, bound: Bound) -> Folded[S]:
-        """Return the newest state known within a bound."""
+        """Return the state to fold on from: the one in memory if it is within a bound, else the newest snapshot."""
+        live = self._snapshots.newest(self._store.log_id, self._tag, self._stream) if self._snapshots else None
+        if live and bound.admits(version=live.version, position=live.position, occurred=live.occurred):
+            # Other processes may be far ahead of it, and have left snapshots on their way.
+            self._looked = False
+            return live
+        return await self._kept(bound)
+
+    async def _kept(self, bound: Bound) -> Folded[S]:
+        """Return the newest snapshot within a bound; the initial state where there is none that can be used."""
+        self._looked = True
         nothing = Folded(self._decider.initial, self._store.log_id, Version(0), Position(0), NEVER, CommitIds())
         if self._snapshots is None:
             return nothing
-        live = self._snapshots.newest(self._store.log_id, self._tag, self._stream)
-        if live and bound.admits(version=live.version, position=live.position, occurred=live.occurred):
-            return live
         try:
             kept = await self._snapshots.store.load(self._stream, log_id=self._store.log_id, tag=self._tag, bound=bound)
+            if kept is None:
+                return nothing
+            state = self._snapshots.load(kept.state)
         except StoreUnavailable as error:
             _log.warning("snapshots of %s are not available: %s", self._stream, error)
             return nothing
-        if kept is None:
-            return nothing
-        try:
-            state = self._snapshots.load(kept.state)
         except Exception:  # noqa: BLE001 (whatever a damaged cache makes it raise, the log has the truth)
-            _log.warning("the snapshot of %s at version %d cannot be loaded", self._stream, kept.version, exc_info=True)
+            _log.warning("the newest snapshot of %s cannot be loaded", self._stream, exc_info=True)
             return nothing
         return Folded(
             state,
@@ -155,6 +163,9 @@ class _Folding(Generic[C, S, E]):
                 state = evolve(state, message)  # type: ignore[arg-type]  # the codec's messages are the decider's
             ids += CommitIds.entry(commit.commit_id, commit.first_version)
             if every and reading.version // every > mark // every:
+                if not self._looked and (kept := await self._kept(bound)).version > reading.version:
+                    self._keep(kept)
+                    return await self.run(kept, bound)
                 mark = reading.version
                 await self._save(self._folded(state, reading, ids))
         if reading.version == base.version:

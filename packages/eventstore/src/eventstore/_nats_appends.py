@@ -8,8 +8,9 @@ that leaves the fate of a message open, the commit after the expected version is
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 _PUBLISH_SECONDS: Final = 2.0
 _KNOWN_STREAMS: Final = 65_536
+# So many appends wait for their turn with open eyes.
+_AWAKE: Final = 64
 
 
 class End(NamedTuple):
@@ -60,7 +63,7 @@ class Appender:
         self._log = log
         self._prefix = prefix
         self._seconds = seconds
-        self._turn = asyncio.Lock()
+        self._turns = Turns()
         self._ends: OrderedDict[StreamId, End] = OrderedDict()
         # Of each stream that has an append on its way: set when it is answered.
         self._on_way: dict[StreamId, asyncio.Event] = {}
@@ -133,11 +136,7 @@ class Appender:
 
     async def _first(self, commit: NewCommit, seconds: float, answered: asyncio.Event) -> Appended | None:
         """Send a commit in its turn; None when that must be tried again."""
-        if self._turn.locked():
-            await asyncio.wait_for(self._turn.acquire(), seconds)
-        else:
-            await self._turn.acquire()
-        turn = _Held(self._turn)
+        turn = await self._turns.take(seconds)
         try:
             earlier = self._on_way.get(commit.stream)
             if earlier is not None:
@@ -158,7 +157,7 @@ class Appender:
         found = await asyncio.wait_for(self._looked_up(commit), seconds)
         return found if isinstance(found, Appended) else await self._publish(commit, found, seconds, None)
 
-    async def _publish(self, commit: NewCommit, guard: int, seconds: float, turn: _Held | None) -> Appended | None:
+    async def _publish(self, commit: NewCommit, guard: int, seconds: float, turn: Turn | None) -> Appended | None:
         headers = {GUARD: str(guard)}
         if commit.recorded_at is not None:
             headers[RECORDED_AT] = str(commit.recorded_at)
@@ -218,14 +217,83 @@ class Appender:
         return None
 
 
-class _Held:
-    """A lock that is held, and let go once."""
+class Turns:
+    """Who may send: one at a time, in the order of the calls.
 
-    def __init__(self, lock: asyncio.Lock) -> None:
-        self._lock: asyncio.Lock | None = lock
+    Not a lock: that wakes one task in a turn of the loop, which then sends one message by itself. Here the next few are
+    awake already, and where nothing holds one up they all send in the same turn of the loop.
+    """
+
+    def __init__(self) -> None:
+        self._line: deque[Turn] = deque()
+
+    async def take(self, seconds: float) -> Turn:
+        """Wait for a turn, which lasts until it is ended.
+
+        Raises:
+            TimeoutError: it did not come in time.
+        """
+        turn = Turn(self)
+        self._line.append(turn)
+        if self._line[0] is not turn:
+            timer = asyncio.get_running_loop().call_later(seconds, turn.expire)
+            try:
+                while self._line[0] is not turn:
+                    await turn.called()
+            except BaseException:
+                turn.end()
+                raise
+            finally:
+                timer.cancel()
+        return turn
+
+    def end(self, turn: Turn) -> None:
+        """Take one that is over, or not wanted any more, out of the line."""
+        if self._line[0] is turn:
+            self._line.popleft()
+        else:
+            self._line.remove(turn)
+        if self._line and self._line[0].waits:
+            # All after one that was held up have found that out, and wait again.
+            for following in itertools.islice(self._line, _AWAKE):
+                following.call()
+        elif len(self._line) >= _AWAKE:
+            self._line[_AWAKE - 1].call()
+
+
+class Turn:
+    """A place in the line."""
+
+    def __init__(self, turns: Turns) -> None:
+        self._turns: Turns | None = turns
+        self._called: asyncio.Future[None] | None = None
+        self._expired = False
+
+    async def called(self) -> None:
+        """Wait until it may be the first."""
+        if self._expired:
+            raise TimeoutError
+        self._called = asyncio.get_running_loop().create_future()
+        await self._called
+
+    @property
+    def waits(self) -> bool:
+        """Whether it has to be called."""
+        return self._called is not None and not self._called.done()
+
+    def call(self) -> None:
+        """Say that it may be the first soon."""
+        if self._called is not None and not self._called.done():
+            self._called.set_result(None)
+
+    def expire(self) -> None:
+        """Say that it has waited for too long."""
+        self._expired = True
+        if self._called is not None and not self._called.done():
+            self._called.set_exception(TimeoutError())
 
     def end(self) -> None:
-        """Let it go, unless that was done."""
-        lock, self._lock = self._lock, None
-        if lock is not None:
-            lock.release()
+        """Let the next one have it; once."""
+        turns, self._turns = self._turns, None
+        if turns is not None:
+            turns.end(self)

@@ -184,8 +184,7 @@ async def _first(store: EventStore, after: int) -> RawCommit | None:
 
 async def _digest(store: EventStore, report: Report) -> Digest:
     digest = Digest()
-    head = await store.backend.head()
-    await advance(digest, store, after=Position(0), report=lambda position: report("read", position, head))
+    await advance(digest, store, progress=report)
     return digest
 
 

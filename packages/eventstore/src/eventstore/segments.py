@@ -15,18 +15,18 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 
 import msgspec
 
-from eventstore._digest import Digest, advance
+from eventstore._digest import Digest
 from eventstore._errors import Conflict, SegmentError, UnknownPosition
 from eventstore._segment_file import FORMAT, Reading, Report, Writing, file_errors, salvaged, silent
-from eventstore._values import NewCommit, Position, RawCommit, StreamId, Version
+from eventstore._values import Position, RawCommit, StreamId
+from eventstore.raw import advance, brought, fill
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import AsyncGenerator, Iterator, Sequence
     from os import PathLike
 
     from eventstore._store import EventStore
-    from eventstore._values import Token
-    from eventstore.v1 import envelope_pb2
+    from eventstore._values import NewCommit, Token
 
 __all__ = [
     "FORMAT",
@@ -37,11 +37,12 @@ __all__ = [
     "export_log",
     "import_log",
     "read_segment",
+    "silent",
 ]
 
-# As many as one transaction of the SQLite backend takes, so that a window is stored whole or not at all.
-_WINDOW_COMMITS: Final = 1_000
-_WINDOW_BYTES: Final = 4 * 1024 * 1024
+# So many a thread reads at once.
+_CHUNK_COMMITS: Final = 1_000
+_CHUNK_BYTES: Final = 4 * 1024 * 1024
 
 
 class Segment(msgspec.Struct, frozen=True):
@@ -257,13 +258,13 @@ async def import_log(
             f"{segment.path}: expected a log from its beginning; stream {segment.lacks_start_of} began before"
         )
     held = Digest()
-    position = await _advance(held, store, Position(0), progress, "compare")
+    position = await advance(held, store, progress=progress, step="compare")
     already = held.commits
     if already > segment.commits or (already == segment.commits and held.hexdigest != segment.digest):
         raise _other_history(segment, held)
     if already < segment.commits:
         await _append_rest(store, segment, held, progress)
-        position = await _advance(held, store, position, progress, "verify")
+        position = await advance(held, store, after=position, progress=progress, step="verify")
     if (held.commits, held.hexdigest) != (segment.commits, segment.digest):
         raise SegmentError(
             f"{segment.path}: after the import the log holds {held.commits:,} commits with digest {held.hexdigest},"
@@ -279,24 +280,27 @@ def _other_history(segment: Segment, held: Digest) -> SegmentError:
     )
 
 
-async def _advance(digest: Digest, store: EventStore, after: Position, progress: Report, step: str) -> Position:
-    head = await store.backend.head()
-    return await advance(digest, store, after=after, report=lambda position: progress(step, position, head))
-
-
 async def _append_rest(store: EventStore, segment: Segment, held: Digest, progress: Report) -> None:
-    windows = _windows(segment, held)
+    try:
+        await fill(store, _lacking(segment, held, progress))
+    except Conflict as conflict:
+        problem = f"something else has written to the log meanwhile: {conflict}"
+        raise SegmentError(f"{segment.path}: {problem}") from conflict
+
+
+async def _lacking(segment: Segment, held: Digest, progress: Report) -> AsyncGenerator[Sequence[NewCommit], None]:
+    chunks = _chunks(segment, held)
     done = held.commits
-    while window := await asyncio.to_thread(next, windows, None):
-        await _append(store, segment, window)
-        done += len(window)
+    while chunk := await asyncio.to_thread(next, chunks, None):
+        yield chunk
+        done += len(chunk)
         progress("import", done, segment.commits)
 
 
-def _windows(segment: Segment, held: Digest) -> Iterator[Sequence[NewCommit]]:
+def _chunks(segment: Segment, held: Digest) -> Iterator[Sequence[NewCommit]]:
     """Yield what a log that holds the beginning of a file lacks."""
     reading = Reading(segment.path)
-    window: list[NewCommit] = []
+    chunk: list[NewCommit] = []
     size = 0
     for raw, envelope in reading.through(silent, ""):
         count = reading.digest.commits
@@ -304,31 +308,10 @@ def _windows(segment: Segment, held: Digest) -> Iterator[Sequence[NewCommit]]:
             if count == held.commits and reading.digest.value != held.value:
                 raise _other_history(segment, held)
             continue
-        window.append(_imported(raw, envelope))
+        chunk.append(brought(raw, envelope))
         size += len(raw.envelope)
-        if len(window) == _WINDOW_COMMITS or size >= _WINDOW_BYTES:
-            yield window
-            window, size = [], 0
-    if window:
-        yield window
-
-
-def _imported(raw: RawCommit, envelope: envelope_pb2.Envelope) -> NewCommit:
-    envelope.recorded_at = raw.recorded_at
-    return NewCommit(
-        raw.stream,
-        Version(envelope.first_version - 1),
-        len(envelope.events),
-        envelope.commit_id,
-        envelope.SerializeToString(deterministic=True),
-        raw.recorded_at,
-    )
-
-
-async def _append(store: EventStore, segment: Segment, window: Sequence[NewCommit]) -> None:
-    answers = await asyncio.gather(*map(store.backend.append, window), return_exceptions=True)
-    for answer in answers:
-        if isinstance(answer, Conflict):
-            raise SegmentError(f"{segment.path}: something else has written to the log meanwhile: {answer}") from answer
-        if isinstance(answer, BaseException):
-            raise answer
+        if len(chunk) == _CHUNK_COMMITS or size >= _CHUNK_BYTES:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk

@@ -112,6 +112,32 @@ async def _until_terminated(work: Coroutine[Any, Any, None]) -> None:
         loop.remove_signal_handler(signal.SIGTERM)
 
 
+@contextmanager
+def first_signal() -> Iterator[asyncio.Event]:
+    """Yield an event that Ctrl-C or SIGTERM sets, once; the next one ends the command as it ends any other."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    if task is None:  # pragma: no cover
+        raise AssertionError("a coroutine runs in a task")
+    told = asyncio.Event()
+    interrupt = signal.getsignal(signal.SIGINT)
+
+    def restore() -> None:
+        loop.remove_signal_handler(signal.SIGINT)
+        signal.signal(signal.SIGINT, interrupt)
+        loop.add_signal_handler(signal.SIGTERM, task.cancel)
+
+    def take() -> None:
+        told.set()
+        restore()
+
+    for each in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(each, take)
+    try:
+        yield told
+    finally:
+        restore()
+
+
 def _leave(code: int) -> NoReturn:
     """End with an exit code, and without complaint about a pipe whose reader has gone."""
     try:

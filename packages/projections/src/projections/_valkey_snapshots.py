@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 from eventstore import InvalidInput, Position, Snapshot, StoreUnavailable, Version
@@ -15,12 +16,15 @@ if TYPE_CHECKING:
     from eventstore import Bound, StreamId
     from valkey.asyncio import Valkey
 
+_FIELD: Final = re.compile(rb"(-?\d+) (-?\d+) (-?\d+)")
+
 
 class ValkeySnapshots:
     """Keeps the snapshots of a stream, log and tag in a hash of its own, whose fields are named by their place.
 
     Of more than ``keep`` of them the newest and the oldest stay, and of the others goes the one that leaves the
-    smallest gap for its age. So gaps grow with age, and what is far back costs time in proportion.
+    smallest gap for its age. So gaps grow with age, and what is far back costs time in proportion; 200 are enough to
+    have no gaps in 20,000 events where 100 lie between two.
 
     Args:
         client: without ``decode_responses``; the caller closes it.
@@ -28,7 +32,7 @@ class ValkeySnapshots:
         keep: how many snapshots of a stream.
     """
 
-    def __init__(self, client: Valkey, *, prefix: str = "snapshot", keep: int = 50) -> None:
+    def __init__(self, client: Valkey, *, prefix: str = "snapshot", keep: int = 200) -> None:
         if keep < 2:  # noqa: PLR2004 (the newest and the oldest)
             raise InvalidInput("keep", f"expected at least 2 snapshots of a stream, got {keep}")
         self._client = binary(client)
@@ -71,10 +75,8 @@ class ValkeySnapshots:
 
     async def _places(self, key: bytes) -> list[tuple[int, int, int]]:
         """Return the version, the position and the occurred time of each snapshot."""
-        fields = await self._client.execute_command("HKEYS", key)
-        return [
-            (int(version), int(position), int(occurred)) for version, position, occurred in map(bytes.split, fields)
-        ]
+        fields = map(_FIELD.fullmatch, await self._client.execute_command("HKEYS", key))
+        return [(int(found[1]), int(found[2]), int(found[3])) for found in fields if found]
 
 
 def _field(place: tuple[int, int, int]) -> str:

@@ -21,19 +21,18 @@ from upcasting._errors import CannotCompare
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-#: Whether what was written can be read as what was meant, in binary and in JSON. A field, a value or a reservation that
-#: goes away keeps nobody from reading the rest, so those rules are left out.
-RULES: Final = {
-    "use": ["WIRE_JSON"],
-    "except": [
-        "ENUM_VALUE_NO_DELETE_UNLESS_NAME_RESERVED",
-        "ENUM_VALUE_NO_DELETE_UNLESS_NUMBER_RESERVED",
-        "FIELD_NO_DELETE_UNLESS_NAME_RESERVED",
-        "FIELD_NO_DELETE_UNLESS_NUMBER_RESERVED",
-        "RESERVED_ENUM_NO_DELETE",
-        "RESERVED_MESSAGE_NO_DELETE",
-    ],
-}
+#: Whether what was written can be read as what was meant, in binary alone, or in binary and in JSON.
+WIRE: Final = "WIRE"
+WIRE_JSON: Final = "WIRE_JSON"
+# A field, a value or a reservation that goes away keeps nobody from reading the rest.
+_LEFT_OUT: Final = (
+    "ENUM_VALUE_NO_DELETE_UNLESS_NAME_RESERVED",
+    "ENUM_VALUE_NO_DELETE_UNLESS_NUMBER_RESERVED",
+    "FIELD_NO_DELETE_UNLESS_NAME_RESERVED",
+    "FIELD_NO_DELETE_UNLESS_NUMBER_RESERVED",
+    "RESERVED_ENUM_NO_DELETE",
+    "RESERVED_MESSAGE_NO_DELETE",
+)
 _FOUND: Final = 100
 _IMPORT: Final = re.compile(rb"""\bimport\s+(?:public\s+|weak\s+|option\s+)?["']([^"'\n]+)["']\s*;""")
 _BUILT_IN: Final = "google/protobuf/"
@@ -50,13 +49,13 @@ class Broken(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def breaking(
-    new: FileDescriptorSet, *, against: FileDescriptorSet, rules: Mapping[str, Sequence[str]] = RULES
+    new: FileDescriptorSet, *, against: FileDescriptorSet, rules: str = WIRE_JSON, left_out: Sequence[str] = _LEFT_OUT
 ) -> Sequence[Broken]:
     """Return what code of ``new`` does not read of what code of ``against`` has written."""
     with tempfile.TemporaryDirectory() as folder:
         for name, files in (("new", new), ("old", against)):
             Path(folder, f"{name}.binpb").write_bytes(files.SerializeToString())
-        config = json.dumps({"version": "v2", "breaking": rules})
+        config = json.dumps({"version": "v2", "breaking": {"use": [rules], "except": list(left_out)}})
         words = ("breaking", "new.binpb", "--against", "old.binpb", "--config", config, "--error-format", "json")
         done = _run(folder, *words)
     if done.returncode not in (0, _FOUND):

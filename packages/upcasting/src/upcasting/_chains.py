@@ -38,7 +38,8 @@ class Chains:
         # The step after each class of message that a step returns.
         self._next: Final = {cls: self._steps.get(event_name(cls)) for step in self._steps.values() for cls in step.new}
         self._check()
-        self._many: Final = frozenset(name for name in self._steps if self._becomes_many(name))
+        #: Every type and schema of which an event may become several or none.
+        self.many: Final = frozenset(name for name in self._steps if self._becomes_many(name))
 
     def __contains__(self, name: Name) -> bool:
         """Say whether a step takes events of this type and schema."""
@@ -49,6 +50,14 @@ class Chains:
         """All steps, in the order in which they were given."""
         return tuple(self._steps.values())
 
+    def get(self, name: Name) -> AnyStep | None:
+        """Return the step that takes events of a type and schema."""
+        return self._steps.get(name)
+
+    def __getitem__(self, name: Name) -> AnyStep:
+        """Return the step that takes events of a type and schema."""
+        return self._steps[name]
+
     @property
     def fingerprint(self) -> str:
         """A text that is another one as soon as the chains make something else of an event."""
@@ -58,23 +67,14 @@ class Chains:
         )
         return hashlib.sha256("\n".join(lines).encode()).hexdigest() if lines else ""
 
-    def get(self, type: str, schema: int) -> AnyStep | None:
-        """Return the step that takes events of a type and schema."""
-        return self._steps.get((type, schema))
-
-    def fans_out(self, type: str, schema: int) -> bool:
-        """Say whether an event of this type and schema may become several or none."""
-        return (type, schema) in self._many
-
-    def upcast(self, step: AnyStep, stored: Payload) -> Sequence[Message]:
-        """Return what a stored event becomes, beginning with the step that takes it.
+    def upcast(self, stored: Payload) -> Sequence[Message]:
+        """Return what a stored event becomes that a step takes.
 
         Raises:
             CannotDecode: the payload does not parse, or a step fails.
         """
-        if step.old is None:
-            return ()
-        return self.carry(step, parsed(step.old, stored.payload))
+        step = self._steps[stored.type, stored.schema]
+        return () if step.old is None else self.carry(step, parsed(step.old, stored.payload))
 
     def carry(self, step: AnyStep, message: Message) -> Sequence[Message]:
         """Return what a message becomes, beginning with the step that takes it."""

@@ -55,7 +55,7 @@ class Verdict(StrEnum):
     NONE = "NONE"
 
 
-class Finding(msgspec.Struct, frozen=True, kw_only=True):
+class Break(msgspec.Struct, frozen=True, kw_only=True):
     """Something in an event that is not read as it was written, unless it is covered."""
 
     #: The event: its stored name.
@@ -73,12 +73,12 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     by: str
 
 
-class Report(msgspec.Struct, frozen=True, kw_only=True):
+class Checked(msgspec.Struct, frozen=True, kw_only=True):
     """What a check has found."""
 
     #: How many events were compared.
     events: int
-    findings: Sequence[Finding]
+    findings: Sequence[Break]
 
     def holds(self, direction: Direction) -> bool:
         """Say whether all is read in a direction."""
@@ -101,7 +101,8 @@ def check(
     *,
     codec: Reader | None = None,
     golden: Mapping[Name, Pins] | None = None,
-) -> Report:
+    wire: bool = False,
+) -> Checked:
     """Compare all that is stored.
 
     Args:
@@ -109,20 +110,21 @@ def check(
         new: the protos of today.
         codec: what reads the log today; its steps may bridge what breaks.
         golden: what was stored, to prove that they do.
+        wire: only the binary form counts, in which names are not stored.
 
     Raises:
         CannotCompare: buf is missing or fails.
     """
     proofs = _Proofs(old, codec, golden or {})
     pairs = Pairs(old, new, stored=filter(proofs.has_step, old.messages))
-    breaks = (*_missing(pairs), *_moved(pairs), *_broken(pairs))
-    found = [_finding(name, one, proofs) for one in breaks for name in one.events]
+    breaks = (*_missing(pairs), *_moved(pairs), *_broken(pairs, buf.WIRE if wire else buf.WIRE_JSON))
+    found = [_break_of(name, one, proofs) for one in breaks for name in one.events]
     # What breaks in both directions stands together.
     found.sort(key=lambda one: (one.type, one.schema, one.message, one.field, one.rule, one.direction))
-    return Report(events=len(pairs.events), findings=found)
+    return Checked(events=len(pairs.events), findings=found)
 
 
-class _Break(NamedTuple):
+class _Place(NamedTuple):
     """What is not read as it was written, in whatever events hold it."""
 
     direction: Direction
@@ -135,22 +137,22 @@ class _Break(NamedTuple):
     events: Iterable[Name]
 
 
-def _missing(pairs: Pairs) -> Iterator[_Break]:
+def _missing(pairs: Pairs) -> Iterator[_Place]:
     for name, message in pairs.unread.items():
         text = f"Nothing is stored as {describe(name)} any more, as message {message.full_name} was."
-        yield _Break(Direction.BACKWARD, HAS_MESSAGE, text, message, None, "", [name])
+        yield _Place(Direction.BACKWARD, HAS_MESSAGE, text, message, None, "", [name])
     for name, message in pairs.unheard.items():
         text = f"Nothing was stored as {describe(name)} before, as message {message.full_name} is."
-        yield _Break(Direction.FORWARD, HAS_MESSAGE, text, message, None, "", [name])
+        yield _Place(Direction.FORWARD, HAS_MESSAGE, text, message, None, "", [name])
 
 
-def _broken(pairs: Pairs) -> Iterator[_Break]:
+def _broken(pairs: Pairs, rules: str) -> Iterator[_Place]:
     written = Written(pairs)
     if written.old == written.new:
         return
     with ThreadPoolExecutor() as pool:
-        backward = pool.submit(buf.breaking, written.new, against=written.old)
-        forward = pool.submit(buf.breaking, written.old, against=written.new)
+        backward = pool.submit(buf.breaking, written.new, against=written.old, rules=rules)
+        forward = pool.submit(buf.breaking, written.old, against=written.new, rules=rules)
     for direction, future in ((Direction.BACKWARD, backward), (Direction.FORWARD, forward)):
         for one in future.result():
             if (place := written.place(one)) is None:
@@ -158,10 +160,10 @@ def _broken(pairs: Pairs) -> Iterator[_Break]:
             pair, number = place
             before, after = pairs.members(pair)
             field = "" if number is None else before.get(number) or after[number]
-            yield _Break(direction, one.rule, written.original(one.text), pair.old, number, field, pair.events)
+            yield _Place(direction, one.rule, written.original(one.text), pair.old, number, field, pair.events)
 
 
-def _moved(pairs: Pairs) -> Iterator[_Break]:
+def _moved(pairs: Pairs) -> Iterator[_Place]:
     for pair in pairs:
         before, after = pairs.members(pair)
         numbers = {name: number for number, name in after.items()}
@@ -170,12 +172,12 @@ def _moved(pairs: Pairs) -> Iterator[_Break]:
             if number not in after and name in numbers:
                 text = f'{what} "{name}" on "{pair.old.name}" moved from number {number} to {numbers[name]}.'
                 for direction in Direction:
-                    yield _Break(direction, rule, text, pair.old, number, name, pair.events)
+                    yield _Place(direction, rule, text, pair.old, number, name, pair.events)
 
 
-def _finding(name: Name, one: _Break, proofs: _Proofs) -> Finding:
+def _break_of(name: Name, one: _Place, proofs: _Proofs) -> Break:
     covered, by = proofs.of(name, one)
-    return Finding(
+    return Break(
         type=name[0],
         schema=name[1],
         message=one.held.full_name,
@@ -198,22 +200,22 @@ class _Proofs:
 
     def has_step(self, name: Name) -> bool:
         """Say whether a step takes a (type, schema)."""
-        return isinstance(self._codec, Upcasting) and self._codec.step(*name) is not None
+        return isinstance(self._codec, Upcasting) and self._codec.chains.get(name) is not None
 
-    def of(self, name: Name, one: _Break) -> tuple[bool, str]:
+    def of(self, name: Name, one: _Place) -> tuple[bool, str]:
         """Say whether a break in an event is covered, and by what or why not."""
         if one.direction is Direction.FORWARD:
             return False, "no step reaches code that is out already"
         if self._codec is None:
             return False, "no codec was given"
-        if not isinstance(self._codec, Upcasting) or (step := self._codec.step(*name)) is None:
+        if not isinstance(self._codec, Upcasting) or (step := self._codec.chains.get(name)) is None:
             return False, f"no step takes {describe(name)}"
         problem = self._doubt(name, one, self._codec)
         if problem:
             return False, f"step {step.name} takes it, but {problem}"
         return True, f"step {step.name}, proved by golden bytes ({len(self._golden[name])})"
 
-    def _doubt(self, name: Name, one: _Break, codec: Upcasting) -> str:
+    def _doubt(self, name: Name, one: _Place, codec: Upcasting) -> str:
         """Return why golden bytes do not prove that a step covers a break."""
         pins = self._golden.get(name)
         if not pins:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from upcasting._chains import Name
 
 
-class Became(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Outcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A message that an event becomes, in protobuf's JSON."""
 
     type: str
@@ -38,7 +38,7 @@ class Became(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class _Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     payload: bytes
-    becomes: list[Became]
+    becomes: list[Outcome]
 
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -49,7 +49,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 Reader: TypeAlias = Codec | Upcasting
 #: What each payload of one (type, schema) becomes.
-Pins: TypeAlias = dict[bytes, list[Became]]
+Pins: TypeAlias = dict[bytes, list[Outcome]]
 
 _SHOWN: Final = 300
 
@@ -139,14 +139,14 @@ def _stored(message: Message) -> Payload:
     return Payload(*event_name(type(message)), message.SerializeToString(deterministic=True))
 
 
-def _becomes(codec: Reader, event: Payload) -> list[Became]:
+def _becomes(codec: Reader, event: Payload) -> list[Outcome]:
     return [
-        Became(*event_name(type(message)), MessageToDict(message, preserving_proto_field_name=True))
+        Outcome(*event_name(type(message)), MessageToDict(message, preserving_proto_field_name=True))
         for message in codec.decode(event)
     ]
 
 
-def _write(folder: Path, name: Name, pins: Mapping[bytes, Sequence[Became]]) -> None:
+def _write(folder: Path, name: Name, pins: Mapping[bytes, Sequence[Outcome]]) -> None:
     """Write a file, whole or not at all. In ASCII: no character hides from who reviews it."""
     events = [
         {"payload": base64.b64encode(payload).decode(), "becomes": list(map(msgspec.structs.asdict, becomes))}
@@ -163,7 +163,7 @@ def _write(folder: Path, name: Name, pins: Mapping[bytes, Sequence[Became]]) -> 
         raise GoldenError(str(path), f"cannot be written: {error.strerror}") from error
 
 
-def _shown(becomes: Sequence[Became]) -> str:
+def _shown(becomes: Sequence[Outcome]) -> str:
     messages = [f"{describe((one.type, one.schema))} {json.dumps(one.message, sort_keys=True)}" for one in becomes]
     text = ", ".join(messages) or "nothing"
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

@@ -52,6 +52,11 @@ class Step(Generic[Old, Result]):
         self.name: Final = name
         self._function = function
 
+    @property
+    def renames(self) -> bool:
+        """Whether it leaves the message as it is and gives it another name."""
+        return self.old in self.new
+
     def __call__(self, message: Old) -> Result:
         """Do the step for one message, without any check."""
         return self._function(message)
@@ -161,7 +166,7 @@ def _declared(
     many: bool,
     revision: int,
 ) -> Step[Any, Result]:
-    name = f"{function.__module__}.{function.__qualname__}"
+    name = f"{function.__module__}.{function.__qualname__}" if hasattr(function, "__qualname__") else repr(function)
     _check_classes(name, (old, *new))
     if not new:
         raise InvalidSteps(name, "expected the classes of what it returns; retired() needs no function")

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 from eventstore import CannotDecode, Codec, InvalidInput, Payload, event_name
 from eventstore.v1 import envelope_pb2
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 from google.protobuf.unknown_fields import UnknownFieldSet
 
-from upcasting._chains import AnyStep, Chains, Name, describe, parsed
+from upcasting._chains import AnyStep, Chains, Name, describe
 from upcasting._errors import InvalidSteps
 from upcasting._steps import full_name
 
@@ -58,25 +58,28 @@ class Upcasting:
 
     def __init__(self, codec: Codec, steps: Iterable[AnyStep], *, newer: Newer | None = None) -> None:
         self._codec: Final = codec
-        self._chains: Final = Chains(steps)
+        #: The steps, joined.
+        self.chains: Final = Chains(steps)
         self._newer: Final = Newer() if newer is None else newer
-        self._today: Final = codec.registered
-        self._old: Final = {
-            step.old: step for step in self._chains.steps if step.old is not None and not _renames(step)
+        self._old: Final = {step.old: step for step in self.chains.steps if step.old is not None and not step.renames}
+        today = codec.registered
+        _check_gaps(self.chains, today)
+        # The class as which each (type, schema) is decoded, None where nobody looks at it, and the step that follows.
+        self._known: Final[dict[Name, tuple[type[Message] | None, AnyStep | None]]] = {
+            **{name: (cls, None) for name, cls in today.items()},
+            **{(step.type, step.schema): (step.old, step) for step in self.chains.steps},
         }
-        _check_gaps(self._chains, self._today)
+        # Asked for each event that is read, so that each is one look-up away.
+        self._many: Final = self.chains.many
+        self._passes_over: Final = self._newer.types is Policy.IGNORE
         self.tag: Final = self._tag()
-        # Most readers look at nothing more than what they know; they pay for nothing more.
-        self._trusts: Final = self._newer == Newer()
+        # Most readers take a message as it is, and pay for no look at its parts.
+        self._looks: Final = {self._newer.fields, self._newer.values} != {Policy.IGNORE}
 
     @property
     def readable(self) -> frozenset[Name]:
         """Every (type, schema) that has a way to today's messages, or is known to mean nothing any more."""
-        return frozenset(self._today) | {(step.type, step.schema) for step in self._chains.steps}
-
-    def step(self, type: str, schema: int) -> AnyStep | None:
-        """Return the step that takes events of a type and schema."""
-        return self._chains.get(type, schema)
+        return frozenset(self._known)
 
     def encode(self, message: Message) -> Payload:
         """Return what to store for one of today's messages.
@@ -98,55 +101,43 @@ class Upcasting:
             CannotDecode: the type and schema have no way to today, the bytes do not parse, a step fails, or the policy
                 for what is newer says to stop.
         """
-        type, schema, _ = stored
-        step = self._chains.get(type, schema)
-        if not self._trusts:
-            return self._decode_with_care(step, stored)
-        if step is not None:
-            return self._chains.upcast(step, stored)
+        type, schema, payload = stored
+        known = self._known.get((type, schema))
+        if known is None:
+            return self._unknown(stored)
+        cls, step = known
+        if cls is None:
+            return ()
         try:
-            return self._codec.decode(stored)
-        except CannotDecode:
-            if (type, schema) in self._today:
-                raise
-            raise CannotDecode(self._unknown((type, schema))) from None
+            message = cls.FromString(payload)
+        except DecodeError as error:
+            raise CannotDecode(f"payload is not a {full_name(cls)}: {error}") from None
+        if self._looks and (found := self._newer_parts(message)) is not None:
+            return _stand_in(*found, stored)
+        return (message,) if step is None else self.chains.carry(step, message)
 
     def fans_out(self, type: str, schema: int) -> bool:
         """Say whether an event of this type and schema may become several messages or none."""
-        if self._chains.fans_out(type, schema):
-            return True
-        return self._newer.types is Policy.IGNORE and (type, schema) not in self.readable
+        name = (type, schema)
+        return name in self._many or (self._passes_over and name not in self._known)
 
     # What newer programs have written
 
-    def _decode_with_care(self, step: AnyStep | None, stored: Payload) -> Sequence[Message]:
-        name = (stored.type, stored.schema)
-        if step is None and name not in self._today:
-            return self._apply(self._newer.types, stored, self._unknown(name))
-        if step is not None and step.old is None:
-            return ()
-        message = parsed(self._today[name] if step is None or step.old is None else step.old, stored.payload)
+    def _unknown(self, stored: Payload) -> Sequence[Message]:
+        newest = max((schema for type, schema in self._known if type == stored.type), default=None)
+        problem = "neither the codec nor a step knows the "
+        problem += "type" if newest is None else f"schema; the newest one known is {newest}"
+        return _stand_in(self._newer.types, problem, stored)
+
+    def _newer_parts(self, message: Message) -> tuple[Policy, str] | None:
         for policy, found in ((self._newer.fields, _unknown_fields), (self._newer.values, _unnamed_values)):
             if policy is not Policy.IGNORE and (what := next(found(message), None)) is not None:
-                return self._apply(policy, stored, f"{what}, which this program does not know")
-        return (message,) if step is None else self._chains.carry(step, message)
-
-    def _apply(self, policy: Policy, stored: Payload, reason: str) -> Sequence[Message]:
-        if policy is Policy.STOP:
-            raise CannotDecode(reason)
-        if policy is Policy.IGNORE:
-            return ()
-        return (envelope_pb2.StoredEvent(type=stored.type, schema=stored.schema, payload=stored.payload),)
-
-    def _unknown(self, name: Name) -> str:
-        known = max((schema for type, schema in self.readable if type == name[0]), default=None)
-        if known is None:
-            return "neither the codec nor a step knows the type"
-        return f"neither the codec nor a step knows the schema; the newest one known is {known}"
+                return policy, f"{what}, which this program does not know"
+        return None
 
     def _tag(self) -> str:
         """Name what old events become: the codec's own tag as long as there is nothing to add to it."""
-        parts = [self._chains.fingerprint]
+        parts = [self.chains.fingerprint]
         if self._newer.types is not Policy.STOP:
             # A state that was folded without events that were not known is stale as soon as they are.
             parts += sorted(map(describe, self.readable))
@@ -157,8 +148,13 @@ class Upcasting:
         return f"{self._codec.tag}+{hashlib.sha256(chr(10).join(parts).encode()).hexdigest()[:16]}"
 
 
-def _renames(step: AnyStep) -> bool:
-    return step.old in step.new
+def _stand_in(policy: Policy, problem: str, stored: Payload) -> Sequence[Message]:
+    """Return what a policy lets stand for an event that is not understood as it was meant."""
+    if policy is Policy.STOP:
+        raise CannotDecode(problem)
+    if policy is Policy.IGNORE:
+        return ()
+    return (envelope_pb2.StoredEvent(type=stored.type, schema=stored.schema, payload=stored.payload),)
 
 
 def _check_gaps(chains: Chains, today: dict[Name, type[Message]]) -> None:

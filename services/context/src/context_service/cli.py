@@ -22,7 +22,8 @@ from context_service.app import CannotListen, serving, stop_signals, without_sec
 from context_service.commands import Refused
 from context_service.contexts import context_of
 from context_service.peps import ImportFault, import_peps
-from context_service.stories import open_stories
+from context_service.snapshots import IN_MEMORY
+from context_service.stories import SNAPSHOT_EVERY, open_stories
 from context_service.story import CATEGORY
 from context_service.views import NOWHERE, all_ready, offering, open_views, projecting
 from context_service.words import PHASES, ROLES
@@ -79,6 +80,26 @@ CacheUrl = Annotated[
         show_default="memory",
     ),
 ]
+SnapshotsUrl = Annotated[
+    str,
+    typer.Option(
+        "--snapshots",
+        envvar="CONTEXT_SNAPSHOTS",
+        help="Where snapshots of stories live: neo4j://USER:PASSWORD@HOST:7687, valkey://HOST:6379/0, sqlite:///FILE "
+        "or memory://.",
+        show_default="a SQLite file beside a SQLite log, else memory",
+    ),
+]
+SnapshotEvery = Annotated[
+    int,
+    typer.Option(
+        "--snapshot-every",
+        envvar="CONTEXT_SNAPSHOT_EVERY",
+        min=100,
+        max=1_000,
+        help="So many events lie between two snapshots of a story.",
+    ),
+]
 LogLevel = Annotated[str, typer.Option(envvar="CONTEXT_LOG_LEVEL", help="DEBUG, INFO, WARNING or ERROR.")]
 
 
@@ -90,27 +111,32 @@ def serve(
     ] = "127.0.0.1:50054",
     graph: GraphUrl = "",
     cache: CacheUrl = "",
+    snapshots: SnapshotsUrl = "",
+    snapshot_every: SnapshotEvery = SNAPSHOT_EVERY,
     log_level: LogLevel = "INFO",
 ) -> None:
     """Serve the gRPC interface, and keep the read models, until SIGTERM or Ctrl-C.
 
     With --graph none --cache none another process keeps them: context project.
     """
-    _program.run(_serve(store, listen, graph, cache, log_level))
+    _program.run(_serve(store, listen, graph, cache, snapshots, snapshot_every, log_level))
 
 
-async def _serve(store: str, listen: str, graph: str, cache: str, log_level: str) -> None:
+async def _serve(
+    store: str, listen: str, graph: str, cache: str, snapshots: str, snapshot_every: int, log_level: str
+) -> None:
     level = _logging(log_level)
+    kept = {"snapshots": snapshots, "snapshot_every": str(snapshot_every)}
     monitor = Monitor()
     # Whoever reads that it serves may send the signal at once, so the handlers come first.
     with stop_signals() as stop:
         async with (
-            open_stories(store) as stories,
+            open_stories(store, snapshots=snapshots, snapshot_every=snapshot_every) as stories,
             open_views(stories, graph=graph, cache=cache) as views,
             projecting(stories, views, monitor),
             serving(stories, listen, ready=lambda: all_ready(views, monitor)) as address,
         ):
-            await _tell(stories, store, graph=graph, cache=cache, listen=listen, log_level=level)
+            await _tell(stories, store, graph=graph, cache=cache, **kept, listen=listen, log_level=level)
             _out.print(f"serving on {address}")
             sys.stdout.flush()
             await stop.wait()
@@ -122,24 +148,29 @@ def project(
     store: StoreUrl = _DEFAULT_STORE,
     graph: GraphUrl = "",
     cache: CacheUrl = NOWHERE,
+    snapshots: SnapshotsUrl = "",
+    snapshot_every: SnapshotEvery = SNAPSHOT_EVERY,
     metrics: Annotated[str, typer.Option(help="HOST:PORT to offer metrics on, for Prometheus.")] = "",
     log_level: LogLevel = "INFO",
 ) -> None:
     """Keep the read models up to date, and nothing else, until SIGTERM or Ctrl-C."""
-    _program.run(_project(store, graph, cache, metrics, log_level))
+    _program.run(_project(store, graph, cache, snapshots, snapshot_every, metrics, log_level))
 
 
-async def _project(store: str, graph: str, cache: str, metrics: str, log_level: str) -> None:
+async def _project(
+    store: str, graph: str, cache: str, snapshots: str, snapshot_every: int, metrics: str, log_level: str
+) -> None:
     level = _logging(log_level)
+    kept = {"snapshots": snapshots, "snapshot_every": str(snapshot_every)}
     monitor = Monitor()
     with stop_signals() as stop:
         async with (
-            open_stories(store) as stories,
+            open_stories(store, snapshots=snapshots, snapshot_every=snapshot_every) as stories,
             open_views(stories, graph=graph, cache=cache) as views,
             projecting(stories, views, monitor),
         ):
             with offering(monitor, metrics):
-                await _tell(stories, store, graph=graph, cache=cache, metrics=metrics, log_level=level)
+                await _tell(stories, store, graph=graph, cache=cache, **kept, metrics=metrics, log_level=level)
                 _out.print(f"projecting {', '.join(view.projection.name for view in views) or 'nothing'}")
                 sys.stdout.flush()
                 await stop.wait()
@@ -175,7 +206,7 @@ def list_things(
 
 async def _list_stories(store: str, *, as_json: bool) -> None:
     table = _table("story", "title", "phase", "decisions", "subtasks", "version")
-    async with open_stories(store, create=False, keep_snapshots=False) as stories:
+    async with open_stories(store, create=False, snapshots=IN_MEMORY) as stories:
         async for info in stories.store.streams(CATEGORY):
             folded = await stories.ask(info.stream.id)
             state = folded.state
@@ -196,7 +227,7 @@ async def _list_stories(store: str, *, as_json: bool) -> None:
 
 
 async def _list_story(store: str, story_id: str, *, as_json: bool) -> None:
-    async with open_stories(store, create=False, keep_snapshots=False) as stories:
+    async with open_stories(store, create=False, snapshots=IN_MEMORY) as stories:
         state = (await stories.ask(story_id)).state
     things = sorted([*state.decisions.values(), *state.subtasks.values()], key=lambda thing: thing.order)
     rows = [
@@ -235,7 +266,7 @@ def show(
 async def _show(
     store: str, story_id: str, at: str | None, clock: str, role: str, phase: str, subtask: str, *, as_json: bool
 ) -> None:
-    async with open_stories(store, create=False, keep_snapshots=False) as stories:
+    async with open_stories(store, create=False, snapshots=IN_MEMORY) as stories:
         found = await context_of(
             stories, story_id, role=role, phase=phase, subtask_id=subtask, timestamp=at, clock=clock
         )
@@ -266,7 +297,7 @@ def show_log(
 
 
 async def _show_log(store: str, story_id: str, *, as_json: bool) -> None:
-    async with open_stories(store, create=False, keep_snapshots=False) as stories:
+    async with open_stories(store, create=False, snapshots=IN_MEMORY) as stories:
         await stories.ask(story_id)
         async for commit in stories.store.commits(stories.stream(story_id)):
             for event in commit.events:
@@ -315,14 +346,16 @@ def _brief(value: Any) -> str:
 def import_peps_file(
     file: Annotated[Path, typer.Argument(help="JSON lines, one change of one PEP each.")],
     store: StoreUrl = _DEFAULT_STORE,
+    snapshots: SnapshotsUrl = "",
+    snapshot_every: SnapshotEvery = SNAPSHOT_EVERY,
     as_json: AsJson = False,
 ) -> None:
     """Import the history of the PEPs' headers. May be stopped and repeated: every line is written once."""
-    _program.run(_import(store, file, as_json=as_json))
+    _program.run(_import(store, file, snapshots, snapshot_every, as_json=as_json))
 
 
-async def _import(store: str, file: Path, *, as_json: bool) -> None:
-    async with open_stories(store) as stories:
+async def _import(store: str, file: Path, snapshots: str, snapshot_every: int, *, as_json: bool) -> None:
+    async with open_stories(store, snapshots=snapshots, snapshot_every=snapshot_every) as stories:
         with _progress("importing", show=not as_json) as done:
             report = await import_peps(stories.store, stories.snapshots, file, progress=done)
     if as_json:

@@ -161,6 +161,16 @@ def touched(commits: Sequence[Commit]) -> Touched:
     return found
 
 
+def further(known: Known) -> set[NodeKey]:
+    """Return the nodes that must be known besides, on which it depends whether a relation holds.
+
+    These are the other ends of the relations found around a node, and the newest plan of each case.
+    """
+    ends = {end for edge in known.edges for end in edge.ends}
+    plans = {node.properties.get("plan_id", "") for key, node in known.nodes.items() if key.kind == "Case"}
+    return (ends | {NodeKey("PlanVersion", plan) for plan in plans if plan}) - known.nodes.keys()
+
+
 def apply(known: Known, commits: Sequence[Commit]) -> Changed:
     """Return what commits change, given what is known of all that they touch."""
     drawing = _Drawing(known)
@@ -205,8 +215,6 @@ class _Drawing:
         known = self._nodes.get(case)
         plan = known.properties.get("plan_id", "") if known is not None else ""
         if plan:
-            # It is there, though a batch that does not change it has not looked at it.
-            self._nodes.setdefault(NodeKey("PlanVersion", plan), Node({}, 0))
             self._restate(EdgeKey("CONTAINS_DECISION", plan, decision.id), position, by="")
 
     def _forget_plan(self, plan: NodeKey, case: NodeKey, position: int) -> None:

@@ -168,7 +168,10 @@ def _reading(name: Callable[[str], str]) -> str:
         CALL () {{ UNWIND $p.around AS key MATCH (n:{node} {{key: key}})-[r:{held}]-(m)
                WITH DISTINCT r, startNode(r) AS a, endNode(r) AS b, m
                RETURN collect({edge}) AS about, [m IN collect(DISTINCT m) WHERE m:{alive} | properties(m)] AS ends }}
-        RETURN nodes, between + about AS edges, ends
+        CALL () {{ UNWIND $p.nodes AS key MATCH (c:{name("Case")}&{node} {{key: key}})
+               MATCH (n:{node} {{key: "PlanVersion:" + c.plan_id}}) WHERE n:{alive}
+               RETURN collect(properties(n)) AS plans }}
+        RETURN nodes, between + about AS edges, ends + plans AS ends
     """
 
 

@@ -19,6 +19,7 @@ from context_service.graph import (
     NodeKey,
     Touched,
     apply,
+    further,
     touched,
 )
 from context_service.story import CATEGORY
@@ -69,10 +70,9 @@ def _known(tx: sqlite3.Connection, name: Name, wanted: Touched) -> Known:
         _learn(known, tx.execute(f"{columns} WHERE type = ? AND source = ? AND target = ?", edge))
     for around in wanted.around:
         _learn(known, _around(tx, columns, around))
-    # Whether a relation found around a node holds depends on its other end too.
-    for end in {end for edge in known.edges for end in edge.ends} - known.nodes.keys():
-        for properties, since in tx.execute(nodes, end):
-            known.nodes[end] = Node(json.loads(properties), since)
+    for key in further(known):
+        for properties, since in tx.execute(nodes, key):
+            known.nodes[key] = Node(json.loads(properties), since)
     return known
 
 

@@ -21,7 +21,7 @@ from google.protobuf.message import Message
 from context_service.changes import restated, timestamp
 from context_service.events.v1 import events_pb2 as pb
 from context_service.story import CATEGORY, EMPTY, Link, Story, evolve
-from context_service.words import DECISION_STEPS
+from context_service.words import DECISION_STEPS, decision_status_named
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,26 +32,6 @@ if TYPE_CHECKING:
 SOURCE: Final = "python/peps"
 PROCESS: Final = "process"
 
-_NEAREST_STATUS: Final = {
-    "draft": "PROPOSED",
-    "draught": "PROPOSED",
-    "incomplete": "PROPOSED",
-    "deferred": "PROPOSED",
-    "postponed": "PROPOSED",
-    "accepted": "APPROVED",
-    "approved": "APPROVED",
-    "provisional": "APPROVED",
-    "active": "APPROVED",
-    "final": "IMPLEMENTED",
-    "finished": "IMPLEMENTED",
-    "complete": "IMPLEMENTED",
-    "rejected": "REJECTED",
-    "withdrawn": "REJECTED",
-    "withdrawal": "REJECTED",
-    "april fool!": "REJECTED",
-    "superseded": "DEPRECATED",
-    "replaced": "DEPRECATED",
-}
 _VERSION = re.compile(r"\d+\.\d+")
 # What an envelope adds to each event and around them all, amply.
 _EVENT_ROOM: Final = 96
@@ -120,9 +100,14 @@ class Report(msgspec.Struct, kw_only=True):
 
 
 async def import_peps(
-    store: EventStore, snapshots: Snapshots[Story], path: Path, *, progress: Callable[[int, int], None]
+    store: EventStore,
+    snapshots: Snapshots[Story],
+    path: Path,
+    *,
+    progress: Callable[[int, int], None],
+    until: datetime | None = None,
 ) -> Report:
-    """Import a file; ``progress`` is called with the lines done and all.
+    """Import a file, or what it has before a moment; ``progress`` is called with the lines done and all.
 
     Raises:
         ImportFault: a line is not what it must be. Nothing was written.
@@ -132,6 +117,8 @@ async def import_peps(
     stored = {commit.commit_id async for commit in store.log(categories={CATEGORY})}
     observer = Decider(CATEGORY, initial=EMPTY, decide=_observe, evolve=evolve, snapshots=snapshots)
     for number, step in enumerate(steps, 1):
+        if until is not None and step.occurred_at >= until:
+            break
         if commit_id_of(StreamId(CATEGORY, step.story_id), step.command_id) in stored:
             report.already_there += 1
         else:
@@ -317,7 +304,7 @@ class _Reader:
         )
 
     def _nearest(self, text: str) -> str:
-        status = _NEAREST_STATUS.get(text.strip().lower())
+        status = decision_status_named(text)
         if status is None:
             self._odd["statuses of no known meaning" if text else "no status"] += 1
         return status or "PROPOSED"

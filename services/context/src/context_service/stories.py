@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-import logging
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 from eventstore import (
     Codec,
     Decider,
     Handled,
-    MemorySnapshots,
     Metadata,
     Occurred,
     Recorded,
     Snapshots,
-    StoreUnavailable,
     StreamId,
     fold,
     handle,
     open_store,
 )
-from eventstore.sqlite import SqliteBackend, SqliteSnapshots
+from upcasting import Upcasting
 
 from context_service import changes, story
 from context_service.commands import Fault, Refused, UpdateStory, Violation
 from context_service.events.v1 import events_pb2
+from context_service.history import STEPS
+from context_service.snapshots import open_snapshots
 from context_service.story import Story
 from context_service.words import id_problem
 
@@ -36,12 +35,10 @@ if TYPE_CHECKING:
     from eventstore import EventStore, Folded, SnapshotStore, Until
     from google.protobuf.message import Message
 
-_log = logging.getLogger("context_service")
-
 CLOCKS: Final[dict[str, type[Recorded | Occurred]]] = {"recorded": Recorded, "occurred": Occurred}
 
-codec: Final = Codec(events_pb2)
-"""What the events of the service's log mean; for ``eventstore cat --codec context_service.stories:codec``."""
+codec: Final = Upcasting(Codec(events_pb2), STEPS)
+"""What the log's events mean, old ones too; for ``eventstore cat --codec context_service.stories:codec``."""
 
 SNAPSHOT_EVERY: Final = 100
 
@@ -131,26 +128,19 @@ def _check_story_id(story_id: str) -> None:
 
 
 @asynccontextmanager
-async def open_stories(url: str, *, create: bool = True, keep_snapshots: bool = True) -> AsyncIterator[Stories]:
+async def open_stories(
+    url: str, *, create: bool = True, snapshots: str = "", snapshot_every: int = SNAPSHOT_EVERY
+) -> AsyncIterator[Stories]:
     """Open the stories of a store by its URL.
 
     Args:
         url: of the store.
         create: make the log when there is none.
-        keep_snapshots: keep snapshots of a SQLite log in a file beside it, named like it with ``-snapshots``; else,
-            and for other stores, they are kept in memory.
+        snapshots: where snapshots are kept, as for ``open_snapshots``.
+        snapshot_every: so many events lie between two snapshots of a story.
 
     Raises:
-        EventStoreError: the URL is wrong, or the store cannot be opened.
+        EventStoreError: a URL is wrong, or the store cannot be opened.
     """
-    async with AsyncExitStack() as stack:
-        store = await stack.enter_async_context(open_store(url, codec, create=create))
-        snapshots: SnapshotStore = MemorySnapshots()
-        if keep_snapshots and isinstance(store.backend, SqliteBackend):
-            path = store.backend.path
-            try:
-                kept = SqliteSnapshots(path.with_name(f"{path.name}-snapshots"))
-                snapshots = await stack.enter_async_context(kept)
-            except StoreUnavailable as error:
-                _log.warning("snapshots are kept in memory only: %s", error)
-        yield Stories(store, snapshots)
+    async with open_store(url, codec, create=create) as store, open_snapshots(snapshots, store.backend) as kept:
+        yield Stories(store, kept, every=snapshot_every)

@@ -6,10 +6,8 @@ import asyncio
 import logging
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
-from urllib.parse import unquote, urlsplit
 
 from eventstore import EventStoreError, InvalidInput
-from eventstore.sqlite import SqliteBackend
 from projections import Monitor, run
 from projections.memory import MemoryModel
 from projections.sqlite import SqliteModel
@@ -17,6 +15,15 @@ from prometheus_client import start_http_server
 
 from context_service import graph_sqlite
 from context_service.cache import ToMemory, ToValkey, planning_cache
+from context_service.servers import (
+    NEO4J_SCHEMES,
+    VALKEY_SCHEMES,
+    file_beside,
+    neo4j_at,
+    parsed,
+    sqlite_file,
+    valkey_at,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
@@ -28,8 +35,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger("context_service")
 
 NOWHERE: Final = "none"
-_NEO4J_SCHEMES: Final = frozenset({"neo4j", "neo4j+s", "neo4j+ssc", "bolt", "bolt+s", "bolt+ssc"})
-_VALKEY_SCHEMES: Final = frozenset({"valkey", "valkeys"})
 
 
 class View(NamedTuple):
@@ -60,48 +65,28 @@ async def open_views(stories: Stories, *, graph: str = "", cache: str = "") -> A
 async def _graph(stack: AsyncExitStack, stories: Stories, url: str) -> View | None:
     if url == NOWHERE:
         return None
-    parts = urlsplit(url)
-    if parts.scheme in _NEO4J_SCHEMES:
-        return await _neo4j(stack, url)
-    path = ":memory:"
-    if parts.scheme == "sqlite" and parts.path.strip("/"):
-        path = unquote(parts.path.removeprefix("/"))
-    elif url:
-        raise InvalidInput("graph", f"expected neo4j://, bolt://, sqlite:///FILE or {NOWHERE}; got {parts.scheme}://")
-    elif isinstance(stories.store.backend, SqliteBackend):
-        log = stories.store.backend.path
-        path = str(log.with_name(f"{log.name}-graph"))
-    return View(graph_sqlite.GRAPH, await stack.enter_async_context(SqliteModel(path)))
-
-
-async def _neo4j(stack: AsyncExitStack, url: str) -> View:
-    try:
-        from neo4j import AsyncGraphDatabase  # noqa: PLC0415 (an extra installs it)
-        from projections.neo4j import Neo4jModel  # noqa: PLC0415
+    scheme = parsed(url, "graph").scheme
+    if scheme in NEO4J_SCHEMES:
+        server = await stack.enter_async_context(neo4j_at(url, "graph"))
+        from projections.neo4j import Neo4jModel  # noqa: PLC0415 (the driver is there)
 
         from context_service import graph_neo4j  # noqa: PLC0415
-    except ModuleNotFoundError as error:
-        raise InvalidInput("graph", f"Neo4j needs the package {error.name}, which the extra neo4j installs") from None
-    parts = urlsplit(url)
-    auth = (unquote(parts.username), unquote(parts.password or "")) if parts.username else None
-    address = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
-    driver = await stack.enter_async_context(AsyncGraphDatabase.driver(address, auth=auth))
-    return View(graph_neo4j.GRAPH, Neo4jModel(driver, database=parts.path.strip("/") or None))
+
+        return View(graph_neo4j.GRAPH, Neo4jModel(server.driver, database=server.database))
+    path = sqlite_file(url, "graph") if url else file_beside(stories.store.backend, "graph") or ":memory:"
+    if not path:
+        raise InvalidInput("graph", f"expected neo4j://, bolt://, sqlite:///FILE or {NOWHERE}; got {scheme}://")
+    return View(graph_sqlite.GRAPH, await stack.enter_async_context(SqliteModel(path)))
 
 
 async def _cache(stack: AsyncExitStack, stories: Stories, url: str) -> View | None:
     if url == NOWHERE:
         return None
-    scheme = urlsplit(url).scheme
-    if scheme in _VALKEY_SCHEMES:
-        try:
-            from projections.valkey import ValkeyModel  # noqa: PLC0415 (an extra installs its driver)
-            from valkey.asyncio import Valkey  # noqa: PLC0415
-        except ModuleNotFoundError as error:
-            problem = f"Valkey needs the package {error.name}, which the extra valkey installs"
-            raise InvalidInput("cache", problem) from None
-        client = Valkey.from_url(url)
-        stack.push_async_callback(client.aclose)
+    scheme = parsed(url, "cache").scheme
+    if scheme in VALKEY_SCHEMES:
+        client = await stack.enter_async_context(valkey_at(url, "cache"))
+        from projections.valkey import ValkeyModel  # noqa: PLC0415 (the driver is there)
+
         return View(planning_cache(stories, ToValkey), ValkeyModel(client))
     if url and scheme != "memory":
         raise InvalidInput("cache", f"expected valkey://, memory:// or {NOWHERE}; got {scheme}://")

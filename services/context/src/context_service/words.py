@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from eventstore import InvalidInput, StreamId
@@ -41,6 +42,28 @@ DECISION_STEPS: Final = {
     "DELETED": frozenset[str](),
 }
 
+# What other sources call the states of a decision.
+_DECISION_STATUS_SPELLINGS: Final = {
+    **{status.lower(): status for status in DECISION_STATUSES},
+    "draft": "PROPOSED",
+    "draught": "PROPOSED",
+    "incomplete": "PROPOSED",
+    "deferred": "PROPOSED",
+    "postponed": "PROPOSED",
+    "accepted": "APPROVED",
+    "provisional": "APPROVED",
+    "active": "APPROVED",
+    "final": "IMPLEMENTED",
+    "finished": "IMPLEMENTED",
+    "complete": "IMPLEMENTED",
+    "withdrawn": "REJECTED",
+    "withdrawal": "REJECTED",
+    "april fool!": "REJECTED",
+    "superseded": "DEPRECATED",
+    "replaced": "DEPRECATED",
+}
+_BETWEEN_WORDS: Final = re.compile(r"[\s_-]+")
+
 
 def phase_named(text: str) -> str | None:
     """Return the phase a caller's word means, in upper case; None when it means none."""
@@ -50,6 +73,17 @@ def phase_named(text: str) -> str | None:
 def role_named(text: str) -> str | None:
     """Return the role a caller's word means, in lower case; None when it means none."""
     return _ROLE_SPELLINGS.get(text.strip().lower())
+
+
+def decision_status_named(text: str) -> str | None:
+    """Return the state of a decision that is nearest to a source's word, in upper case; None when none is."""
+    return _DECISION_STATUS_SPELLINGS.get(text.strip().lower())
+
+
+def subtask_status_named(text: str) -> str | None:
+    """Return the state of a subtask that a word means, in lower case; None when it means none."""
+    word = _BETWEEN_WORDS.sub("_", text.strip().lower())
+    return word if word in SUBTASK_STATUSES else None
 
 
 def id_problem(id: str) -> str | None:
