@@ -3,6 +3,8 @@
 ::
 
     UpcastingError
+    ├── CannotCompare           what a check was given to compare cannot be read
+    ├── GoldenError             golden bytes that cannot be written, or that are no golden bytes
     ├── InvalidSteps            steps that cannot be joined to chains: a gap, a loop, two for one schema, a wrong type
     ├── Outgrown                what steps made of a commit is too large for any log
     └── TargetDiffers           the target of a migration holds something else than what the migration makes
@@ -63,3 +65,31 @@ class Outgrown(UpcastingError):
 
 class TargetDiffers(UpcastingError):
     """The target of a migration holds something else than what the migration makes. Begin again with a new log."""
+
+
+class CannotCompare(UpcastingError):
+    """Protos to compare cannot be read. Mend what is named.
+
+    Attributes:
+        source: the folder, revision, file or program at fault.
+        problem: what is wrong with it.
+    """
+
+    def __init__(self, source: str, problem: str) -> None:
+        super().__init__(f"{source}: {problem}")
+        self.source = source
+        self.problem = problem
+
+
+class GoldenError(UpcastingError):
+    """Golden bytes cannot be recorded or read. Look at the file with the change that led to it.
+
+    Attributes:
+        path: the file.
+        problem: what is wrong with it.
+    """
+
+    def __init__(self, path: str, problem: str) -> None:
+        super().__init__(f"{path}: {problem}")
+        self.path = path
+        self.problem = problem

@@ -194,29 +194,29 @@ def _check_end(step: AnyStep, cls: type[Message], chains: Chains, today: dict[Na
 
 def _unknown_fields(message: Message) -> Iterator[str]:
     """Yield what a message holds, in it or inside it, that its class has no field for."""
-    for one in _messages(message):
+    for one in messages_in(message):
         for unknown in UnknownFieldSet(one):  # type: ignore[attr-defined] # by __getitem__, which types-protobuf lacks
             yield f"{full_name(type(one))} has a field {unknown.field_number}"
 
 
 def _unnamed_values(message: Message) -> Iterator[str]:
     """Yield the numbers in enum fields, in a message or inside it, that have no name."""
-    for one in _messages(message):
-        for field, value in _values(one):
+    for one in messages_in(message):
+        for field, value in values_in(one):
             if field.enum_type is not None and value not in field.enum_type.values_by_number:
                 yield f"{field.full_name} has the value {value}"
 
 
-def _messages(message: Message) -> Iterator[Message]:
+def messages_in(message: Message) -> Iterator[Message]:
     """Yield a message and all inside it."""
     waiting = [message]
     while waiting:
         one = waiting.pop()
         yield one
-        waiting += (value for _, value in _values(one) if isinstance(value, Message))
+        waiting += (value for _, value in values_in(one) if isinstance(value, Message))
 
 
-def _values(message: Message) -> Iterator[tuple[FieldDescriptor, object]]:
+def values_in(message: Message) -> Iterator[tuple[FieldDescriptor, object]]:
     """Yield the enum values and messages that a message's fields hold, those in lists and maps one by one."""
     for field, value in message.ListFields():
         if field.enum_type is None and field.message_type is None:
