@@ -410,18 +410,21 @@ class TestSources:
     def verdict(self, old: str, new: str) -> Verdict:
         return check(protos(old), protos(new)).verdict
 
-    def test_imports(self) -> None:
-        """Published protos are found where Python finds packages, and what they import in turn; a tree has its own."""
+    def test_imports(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Published protos are found where Python finds packages, with what they import; a tree's own come first."""
+        published = tmp_path / "published"
+        monkeypatch.syspath_prepend(str(published))
+        write(published, 'import "other/b.proto"; message A { B b = 1; }', name="other/a.proto")
+        write(published, "message B { }", name="other/b.proto")
+        write(published, "message Wrong { }", name="shop/more/seen.proto")
         write("tree", SEEN, name="shop/more/seen.proto")
         write(
-            "tree",
-            'import "shop/more/seen.proto"; import public "eventstore/v1/envelope.proto"; message M { Seen s = 1; }',
+            "tree", 'import "shop/more/seen.proto"; import public "other/a.proto"; message M { Seen s = 1; A a = 2; }'
         )
         files, own = load("tree")
         assert own == {"shop/orders.proto", "shop/more/seen.proto"}
-        assert {"eventstore/v1/options.proto", "eventstore/v1/envelope.proto", *own} < {
-            file.name for file in files.file
-        }
+        imported = {"google/protobuf/descriptor.proto", "eventstore/v1/options.proto", "other/a.proto", "other/b.proto"}
+        assert {file.name for file in files.file} == own | imported
 
     def test_hidden_folders(self) -> None:
         """Environments and histories are passed over."""
