@@ -60,9 +60,9 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def unit(session: nox.Session) -> None:
-    """Tests that need no server, in under two minutes. Try `-- -n 2`, `-- --cov`, `-- -k NAME`."""
+    """Tests that need no server, in under two minutes. Try `-- --cov`, `-- -k NAME`."""
     install(session, "test")
-    session.run("pytest", "-m", "not contract and not slow", *session.posargs)
+    session.run("pytest", "-m", "not contract and not slow", "-n", "2", *session.posargs)
 
 
 @nox.session
