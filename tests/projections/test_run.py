@@ -209,6 +209,8 @@ async def test_decides_while_nobody_runs(scene: Scene) -> None:
         bad = await scene.append("1", UNLUCKY)
         last = await scene.append("1", 2)
         await scene.until_failed()
+    with pytest.raises(TimeoutError, match=f"it has failed at position {bad.position}"):
+        await wait_for(scene.projection, scene.model, last, timeout=0)
     await skip(scene.projection, scene.model, position=bad.position, reason="bad luck")
     async with scene.running():
         await scene.until(last)
@@ -292,7 +294,7 @@ async def test_pause(scene: Scene) -> None:
         await scene.until(await scene.append("1", 1))
         await pause(scene.projection, scene.model)
         last = await scene.append("1", 2)
-        with pytest.raises(TimeoutError):
+        with pytest.raises(TimeoutError, match="it is paused"):
             await wait_for(scene.projection, scene.model, last, timeout=0.1)
         await resume(scene.projection, scene.model)
         await scene.until(last)

@@ -131,7 +131,7 @@ async def wait_for(
         timeout: seconds after which to give up; None waits for ever.
 
     Raises:
-        TimeoutError: it does not contain it yet.
+        TimeoutError: it does not contain it yet; with the failure at which it stands still, or that it is paused.
         WrongLog: the view is of another log.
         ModelUnavailable: the target cannot be asked.
     """
@@ -140,7 +140,7 @@ async def wait_for(
     wait = _FIRST_LOOK
     while True:
         stored = await model.load(projection.name)
-        position = 0
+        position, why = 0, ""
         if stored is not None:
             record = from_bytes(stored.record)
             if record.log_id != token.log_id:
@@ -148,9 +148,12 @@ async def wait_for(
             position = record.position
             if position >= token.position:
                 return
+            why = (
+                f": it has failed at {record.failure}" if record.failure else ": it is paused" if record.paused else ""
+            )
         if end is not None and loop.time() >= end:
             where = f"position {position}, not at {token.position}"
-            raise TimeoutError(f"{projection.name} is after {timeout:g} s at {where}")
+            raise TimeoutError(f"{projection.name} is after {timeout:g} s at {where}{why}")
         await asyncio.sleep(wait)
         wait = min(wait * 2, _LAST_LOOK)
 
