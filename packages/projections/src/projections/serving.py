@@ -65,8 +65,9 @@ def serving(monitor: Monitor, projections: Sequence[str], *, address: str) -> It
     host, port = _parsed(address)
     try:
         server, thread = start_http_server(port, host, monitor.registry)
-    except OSError as error:
-        raise InvalidInput("address", f"cannot serve on {address}: {error.strerror}") from error
+    except (OSError, UnicodeError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise InvalidInput("address", f"cannot serve on {address}: {why}") from error
     metrics = make_wsgi_app(monitor.registry)
 
     def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
