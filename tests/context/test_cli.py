@@ -14,6 +14,8 @@ import sys
 import time
 from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import grpc
 import pytest
@@ -23,12 +25,16 @@ from context_service.v1 import context_pb2 as pb
 from context_service.v1 import context_pb2_grpc
 from eventstore.terminal import console
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from projections import cli as projections_cli
+from typer.testing import CliRunner
 
 from tests.context.conftest import PEPS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from typer.testing import Result
 
     from tests.context.conftest import Imported
 
@@ -39,7 +45,7 @@ CONTEXT = (sys.executable, "-m", "context_service")
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An empty folder to be in, and no settings from outside."""
     monkeypatch.chdir(tmp_path)
-    for name in ("CONTEXT_STORE", "CONTEXT_LISTEN", "CONTEXT_LOG_LEVEL", "COLUMNS"):
+    for name in [name for name in os.environ if name.startswith("CONTEXT_")] + ["COLUMNS", "PROJECTIONS"]:
         monkeypatch.delenv(name, raising=False)
     # Made when the module was imported, in whatever surroundings that was.
     monkeypatch.setattr(cli, "_out", console(soft_wrap=True))
@@ -213,6 +219,33 @@ class TestStreams:
         assert (said.code, said.out, said.err) == (0, "", "")
 
 
+URL = "expected SCHEME://USER:PASSWORD@HOST:PORT, .*"
+#: Options of the read models, the field that is told, and what is told of it.
+MISTAKEN = (
+    ("--cache valkey://h:abc", "cache", URL),
+    ("--cache valkey://h:99999", "cache", URL),
+    ("--cache valkey://[::1", "cache", URL),
+    ("--cache valkeys://h?ssl_cert_reqs=x", "cache", "expected valkey://HOST:6379/0 .*"),
+    ("--cache valkey://h?protocol=9", "cache", "expected valkey://HOST:6379/0 .*"),
+    ("--cache redis://h", "cache", "expected valkey://, memory:// or none; got redis://"),
+    ("--graph neo4j://h:abc", "graph", URL),
+    ("--graph neo4j://h:99999", "graph", URL),
+    ("--graph bolt://[::1", "graph", URL),
+    ("--graph neo4j:h", "graph", "expected neo4j://USER:PASSWORD@HOST:7687 .*"),
+    ("--graph postgres://h", "graph", "expected neo4j://, .*; got postgres://"),
+    ("--snapshots valkey://h:abc", "snapshots", URL),
+    ("--snapshots neo4j://[::1", "snapshots", URL),
+    ("--snapshots postgres://h", "snapshots", "expected neo4j://, .*; got postgres://"),
+    ("--store nats://h:abc/x", "url", "expected nats://.*"),
+    ("--store nats://[::1/x", "url", "expected a URL, got .*"),
+    ("--metrics x", "address", "cannot serve on 'x': expected HOST:PORT"),
+    ("--metrics h:99999", "address", "cannot serve on 'h:99999': expected HOST:PORT"),
+    ("--metrics [::1", "address", "cannot serve on .*"),
+    ("--metrics ..:80", "address", "cannot serve on .*"),
+    ("--metrics 192.0.2.1:80", "address", "cannot serve on 192.0.2.1:80: .*"),
+)
+
+
 class TestMistakes:
     @pytest.mark.parametrize(
         ("words", "said"),
@@ -250,8 +283,11 @@ class TestMistakes:
             ("serve --listen 127.0.0.1", "context: cannot listen on '127.0.0.1': expected HOST:PORT"),
             ("serve --listen 127.0.0.1:1x", "context: cannot listen on '127.0.0.1:1x': expected HOST:PORT"),
             ("serve --listen 127.0.0.1:65536", "context: cannot listen on '127.0.0.1:65536': expected HOST:PORT"),
+            ("serve --listen [::1:0", r"context: cannot listen on '\[::1:0': expected HOST:PORT"),
+            ("serve --listen ::1:0", "context: cannot listen on '::1:0': expected HOST:PORT"),
             ("serve --listen 256.0.0.1:0", "context: cannot listen on 256.0.0.1:0: .*"),
             ("serve --listen 192.0.2.1:0", "context: cannot listen on 192.0.2.1:0: Cannot assign requested address.*"),
+            *((f"project {option}", f"context: {field}: {told}") for option, field, told in MISTAKEN),
             ("import peps gone.jsonl", "context: gone.jsonl: No such file or directory"),
             ("import peps .", r"context: \.: Is a directory"),
             ("import peps text", "context: text, line 1: .*"),
@@ -363,6 +399,25 @@ def address_of(serving: subprocess.Popen[str]) -> tuple[str, list[str]]:
     raise AssertionError(serving.communicate())
 
 
+def line_of(process: subprocess.Popen[str], pattern: str) -> re.Match[str]:
+    """Read what a process prints until a line matches."""
+    assert process.stdout
+    for line in process.stdout:
+        if found := re.fullmatch(pattern, line.rstrip("\n")):
+            return found
+    raise AssertionError(process.communicate())
+
+
+def get(address: str) -> tuple[int, str]:
+    """Return the code and the body that HTTP gives."""
+    try:
+        with urlopen(address) as answer:
+            return answer.status, answer.read().decode()
+    except HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+
+
 class TestServe:
     def test_settings(self, tmp_path: Path) -> None:
         """The service prints its settings at the start, and what it is not told it takes from the environment."""
@@ -404,17 +459,81 @@ class TestServe:
         assert re.search("(greater|less) than or equal to (100|1000)", told)
 
     def test_projects(self, tmp_path: Path) -> None:
-        """The read models are kept by a process of their own, which offers metrics and stops cleanly."""
+        """The read models are kept by a process of their own, which stops cleanly."""
         store = f"sqlite:///{tmp_path}/context.db"
-        with started("project", "--store", store, "--cache", "memory://", "--metrics", "127.0.0.1:0") as projecting:
-            assert projecting.stdout
-            for line in projecting.stdout:
-                if line == "projecting graph, planning-cache\n":
-                    break
+        with started("project", "--store", store, "--cache", "memory://") as projecting:
+            line_of(projecting, "projecting graph, planning-cache")
             projecting.send_signal(signal.SIGTERM)
             projecting.communicate()
         assert projecting.returncode == 0
         assert (tmp_path / "context.db-graph").exists()
+
+    @pytest.mark.parametrize("words", ["serve --listen 127.0.0.1:0", "project"])
+    def test_metrics(self, words: str) -> None:
+        """With --metrics there are metrics and health of the read models, also of one that cannot be kept."""
+        with closing(sqlite3.connect("other.db")) as other:
+            other.execute("CREATE TABLE graph_edges(x)")
+        views = ("--graph", "sqlite:///other.db", "--cache", "memory://")
+        with started(*words.split(), *views, CONTEXT_METRICS="127.0.0.1:0") as process:
+            address = "http://" + line_of(process, "metrics and /health on (.*)")[1]
+            assert process.stderr
+            told = "".join(process.stderr.readline() for _ in range(2))
+            code, body = get(f"{address}/health")
+            trouble = "OperationalError: no such column: source"
+            assert (code, [(view["projection"], view["state"], view["trouble"]) for view in json.loads(body)]) == (
+                503,
+                [("graph", "failed", trouble), ("planning-cache", "running", "")],
+            )
+            assert 'projection_state{projection="graph",state="failed"} 1.0' in get(f"{address}/metrics")[1]
+            assert f" ERROR context_service read model graph: failed: {trouble}\n" in told
+            assert " INFO context_service read model planning-cache: running\n" in told
+            process.send_signal(signal.SIGTERM)
+            _, err = process.communicate()
+        assert (process.returncode, err) == (0, "")
+
+    def test_a_server_that_is_down(self) -> None:
+        """Of a server that is down the log has a line for each read model, with the reason, and none for a retry."""
+        views = ("--graph", "neo4j://127.0.0.1:1", "--cache", "valkey://127.0.0.1:1", "--metrics", "127.0.0.1:0")
+        with started("project", *views) as projecting:
+            address = "http://" + line_of(projecting, "metrics and /health on (.*)")[1]
+
+            def tried(name: str) -> bool:
+                pattern = rf'^projection_retries_total{{projection="{name}"}} ([2-9]|\d\d+)'
+                return re.search(pattern, get(f"{address}/metrics")[1], re.MULTILINE) is not None
+
+            wait_until(lambda: tried("graph") and tried("planning-cache"), projecting)
+            projecting.send_signal(signal.SIGTERM)
+            _, err = projecting.communicate()
+        graph, cache = sorted(line.partition(" WARNING context_service read model ")[2] for line in err.splitlines())
+        assert graph == "graph: unavailable: ModelUnavailable: Neo4j does not answer: ServiceUnavailable"
+        assert cache == "planning-cache: unavailable: ModelUnavailable: Valkey cannot be reached: ConnectionError"
+
+    def test_decided_by_the_command_projections(self, context: Any, tmp_path: Path) -> None:
+        """The command `projections` shows, by the service's settings, what has failed, and lets it be decided."""
+        line = {"ts": 1, "commit": "c", "pep": 1, "kind": "created", "fields": {"Title": "t", "Status": "Draft"}}
+        (tmp_path / "one.jsonl").write_text(json.dumps(line), encoding="utf-8")
+        assert context("import", "peps", "one.jsonl").code == 0
+        with closing(sqlite3.connect("other.db")) as other:
+            other.execute("CREATE TABLE graph_nodes(x)")
+        env = {"CONTEXT_GRAPH": "sqlite:///other.db", "PROJECTIONS": "context_service.views:deployed"}
+
+        def projections(*words: str) -> Result:
+            return CliRunner().invoke(projections_cli.app, words, env=env)
+
+        with started("project", **env) as projecting:
+            assert projecting.stderr
+            assert "read model graph: failed: position 1, " in projecting.stderr.readline()
+            said = projections("status", "--json")
+            row = json.loads(said.stdout)
+            assert (said.exit_code, row["name"], row["state"], row["failure"]["position"]) == (1, "graph", "failed", 1)
+            said = projections("dead-letter", "graph", "1", "--reason", "ticket 7")
+            assert said.output == "graph: to put aside position 1\n"
+            assert "read model graph: running" in projecting.stderr.readline()
+            assert "put aside: ticket 7" in projections("dead-letters", "graph").output
+            assert projections("pause", "graph").output == "graph: paused after position 1\n"
+            assert "read model graph: paused" in projecting.stderr.readline()
+            projecting.send_signal(signal.SIGTERM)
+            projecting.communicate()
 
     def test_flags_win(self, tmp_path: Path) -> None:
         """A flag is stronger than the environment."""
@@ -430,7 +549,7 @@ class TestServe:
     @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
     def test_stops_cleanly(self, tmp_path: Path, number: signal.Signals) -> None:
         """A signal stops the service with exit code 0, after the call that was under way has got its answer."""
-        with started("serve", "--listen", "127.0.0.1:0") as serving:
+        with started("serve", "--listen", "127.0.0.1:0", "--log-level", "warning") as serving:
             address, _ = address_of(serving)
             assert serving.stdout is not None
             with grpc.insecure_channel(address) as channel, closing(sqlite3.connect(tmp_path / "context.db")) as rival:

@@ -133,7 +133,7 @@ async def test_both_emptied(stories: Stories, neo4j_2026: str, valkey: str) -> N
         await client.flushdb()
         monitor = Monitor()
         settings = {"graph": neo4j_2026, "cache": f"{valkey}/7"}
-        async with open_views(stories, **settings) as views, projecting(stories, views, monitor):
+        async with open_views(stories, **settings) as views, projecting(views, monitor):
             await write(stories, "D1", "D2", "D3")
             before = await settled(stories, views)
             await empty(driver)

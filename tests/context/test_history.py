@@ -239,7 +239,7 @@ async def told(stories: Stories, moments: Iterable[datetime] = ()) -> dict[str, 
 
 async def views_of(stories: Stories, graph: str = "") -> list[str]:
     """Return the digests of the graph and the cache."""
-    async with open_views(stories, graph=graph) as views, projecting(stories, views, Monitor()):
+    async with open_views(stories, graph=graph) as views, projecting(views, Monitor()):
         return await settled(stories, views)
 
 

@@ -56,6 +56,15 @@ async def test_a_file_that_is_no_cache(tmp_path: Path) -> None:
         "valkey://[ann:secret",
         "valkey://ann:secret@h/0?no_such_option=1",
         "valkey://ann:secret@h/0?db=first",
+        "valkey://ann:secret@h/0?protocol=9",
+        "valkey://ann:secret@h/0?retry=1",
+        "valkeys://ann:secret@h/0?ssl_cert_reqs=x",
+        "valkey://ann:secret@h:65536",
+        "neo4j://ann:secret@h:65536",
+        "neo4j://ann:secret@[h",
+        "neo4j://ann:secret@",
+        "neo4j:secret",
+        "neo4j://ann:secret@h?database=x",
     ],
 )
 async def test_wrong_urls(stories: Stories, url: str) -> None:

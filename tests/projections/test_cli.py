@@ -11,6 +11,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 import unicodedata
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -499,8 +500,7 @@ def test_run_serves_metrics_and_health() -> None:
         assert (told["ready"], told["behind"], told["failure"]) == (True, 0, None)
         assert 'projection_commits_total{projection="sums"} 2.0' in get(f"{address}/metrics")[1]
         append(UNLUCKY)
-        until(process, "sums: position 3, .* at version 3 of stream n '1': ValueError: unlucky")
-        until(process, "sums: failed")
+        until(process, "sums: failed: position 3, .* at version 3 of stream n '1': ValueError: unlucky")
         code, body = get(f"{address}/health")
         [told] = json.loads(body)
         assert (code, told["state"], told["ready"], told["failure"]["position"]) == (503, "failed", False, 3)
@@ -527,6 +527,19 @@ def test_run_of_what_cannot_be() -> None:
         assert (process.stderr.read(), process.wait()) == ("projections: spoiled: ValueError: no tables\n", 1)
     told, line = call(*there, "spoiled", code=1).stderr.splitlines()
     assert (told, line) == ("spoiled: failed: ValueError: no tables", "projections: spoiled: ValueError: no tables")
+
+
+def test_run_without_its_target() -> None:
+    """A target that cannot be reached is told once, with the view's name and the reason, however often it is tried."""
+    append(1)
+    with program("--projections", f"{HERE}:gone", "run", "--metrics", "127.0.0.1:0") as process:
+        address = "http://" + until(process, "metrics and /health on (.*)")[1]
+        until(process, "sums: unavailable: ModelUnavailable: the model is not open.*")
+        while not re.search(r'projection_retries_total\{projection="sums"\} [2-9]', get(f"{address}/metrics")[1]):
+            time.sleep(0.01)
+        process.send_signal(signal.SIGTERM)
+        assert process.stderr
+        assert (process.stderr.read(), process.wait()) == ("", 0)
 
 
 def test_port_is_taken() -> None:

@@ -215,8 +215,13 @@ def test_a_given_registry() -> None:
 # Health
 
 
-async def test_an_unavailable_target(store: EventStore, model: Shaky, monitor: Recorder) -> None:
-    """A target that cannot be reached is unavailable with the reason, each retry is counted, and it comes back."""
+async def test_an_unavailable_target(
+    store: EventStore, model: Shaky, monitor: Recorder, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A target that cannot be reached is unavailable with the reason, each retry is counted, and it comes back.
+
+    All that is for the monitor to tell: nothing else is logged.
+    """
     await append(store, 1)
     model.faults = 3
     async with running(store, model, monitor):
@@ -236,6 +241,7 @@ async def test_an_unavailable_target(store: EventStore, model: Shaky, monitor: R
     assert monitor.metrics()["projection_retries_total"] == 3 + 2
     assert monitor.metrics()["projection_commits_total"] == 2
     assert model.view == {"sum:1": (3, 2)}
+    assert caplog.messages == []
 
 
 async def test_failure_and_recovery(

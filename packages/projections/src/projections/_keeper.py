@@ -5,15 +5,14 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
-import stamina
 from msgspec.structs import replace
+from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, stop_never, wait_exponential, wait_random
 
 from projections._errors import ModelUnavailable, UnknownProjection
 from projections._record import Record, from_bytes, to_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
-    from typing import Any
 
     from projections._model import Changes, Model
     from projections._projection import Name
@@ -23,6 +22,20 @@ T = TypeVar("T")
 
 _FIRST_WAIT: Final = 0.05
 _LONGEST_WAIT: Final = 5.0
+_JITTER: Final = 1.0
+
+
+def attempts(passes: Callable[[BaseException], bool], most: int | None = None) -> AsyncRetrying:
+    """Return attempts at something, one after another as long as it fails with what passes by itself.
+
+    They log nothing: whoever makes them tells of a fault what a reader needs to know, and once.
+    """
+    return AsyncRetrying(
+        retry=retry_if_exception(passes),
+        stop=stop_never if most is None else stop_after_attempt(most),
+        wait=wait_exponential(multiplier=_FIRST_WAIT, max=_LONGEST_WAIT - _JITTER) + wait_random(0, _JITTER),
+        reraise=True,
+    )
 
 
 class Keeper(Generic[Tx]):
@@ -82,7 +95,7 @@ class Keeper(Generic[Tx]):
         expected = self.revision
         async for attempt in self._attempts(2):
             with attempt:
-                if attempt.num > 1:
+                if attempt.retry_state.attempt_number > 1:
                     # The last attempt's fate is open: nobody else writes this very record.
                     await self._noted(self._load)
                     if self.revision != expected:
@@ -133,11 +146,8 @@ class Keeper(Generic[Tx]):
                 return await self._noted(ask)
         raise AssertionError("there is no last attempt")  # pragma: no cover
 
-    def _attempts(self, without_patience: int) -> Any:
-        attempts = None if self._patient else without_patience
-        return stamina.retry_context(
-            on=ModelUnavailable, attempts=attempts, timeout=None, wait_initial=_FIRST_WAIT, wait_max=_LONGEST_WAIT
-        )
+    def _attempts(self, without_patience: int) -> AsyncRetrying:
+        return attempts(lambda error: isinstance(error, ModelUnavailable), None if self._patient else without_patience)
 
     async def _noted(self, ask: Callable[[], Awaitable[T]]) -> T:
         try:

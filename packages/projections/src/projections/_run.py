@@ -7,7 +7,6 @@ import uuid
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final, Generic, NoReturn, TypeVar
 
-import stamina
 from eventstore import (
     Appended,
     Commit,
@@ -21,7 +20,7 @@ from eventstore import (
 from msgspec.structs import replace
 
 from projections._feed import Batching, Feed, Taken
-from projections._keeper import Keeper, released
+from projections._keeper import Keeper, attempts, released
 from projections._monitor import Monitor
 from projections._projection import Batch
 from projections._record import Passed, Place, Record, from_bytes, now_micros
@@ -206,7 +205,7 @@ class Runner(Generic[Tx]):
             raise
 
     async def _run(self) -> NoReturn:
-        async for attempt in stamina.retry_context(on=_passes, attempts=None, timeout=None, wait_max=5.0):
+        async for attempt in attempts(_passes):
             with attempt:
                 try:
                     await self._take_turns()
@@ -547,7 +546,7 @@ async def _and_back(waiting: Awaitable[None]) -> NoReturn:
     raise _Tried
 
 
-def _passes(error: Exception) -> bool:
+def _passes(error: BaseException) -> bool:
     return isinstance(error, StoreUnavailable) and not isinstance(error, StoreClosed)
 
 

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
     from projections._monitor import State
-    from projections._record import Record
 
 __all__ = ["HEALTH", "Telling", "serving"]
 
@@ -25,7 +24,7 @@ HEALTH: Final = "/health"
 
 
 class Telling(Monitor):
-    """A monitor that tells each new state and failure, as for a terminal or a log.
+    """A monitor that tells each new state with its reason, as for a terminal or a log; a retry is nothing new.
 
     Args:
         tell: gets a projection's name, and what is new of it.
@@ -35,20 +34,17 @@ class Telling(Monitor):
     def __init__(self, tell: Callable[[str, str], None], registry: CollectorRegistry | None = None) -> None:
         super().__init__(registry)
         self._tell = tell
+        self._told: dict[str, str] = {}
 
     def note(self, projection: str, state: State, *, trouble: str = "") -> None:
         """Tell a new state."""
-        before = self.health(projection)
         super().note(projection, state, trouble=trouble)
-        if (before.state, before.trouble) != (state, trouble):
-            self._tell(projection, f"{state}: {trouble}" if trouble else state)
-
-    def note_record(self, projection: str, record: Record, head: int) -> None:
-        """Tell a new failure."""
-        before = self.health(projection)
-        super().note_record(projection, record, head)
-        if record.failure is not None and record.failure != before.failure:
-            self._tell(projection, str(record.failure))
+        failure = self.health(projection).failure if state == "failed" else None
+        reason = trouble or (str(failure) if failure else "")
+        text = f"{state}: {reason}" if reason else state
+        if self._told.get(projection) != text:
+            self._told[projection] = text
+            self._tell(projection, text)
 
 
 @contextmanager
@@ -69,8 +65,9 @@ def serving(monitor: Monitor, projections: Sequence[str], *, address: str) -> It
     host, port = _parsed(address)
     try:
         server, thread = start_http_server(port, host, monitor.registry)
-    except OSError as error:
-        raise InvalidInput("address", f"cannot serve on {address}: {error.strerror}") from error
+    except (OSError, UnicodeError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise InvalidInput("address", f"cannot serve on {address}: {why}") from error
     metrics = make_wsgi_app(monitor.registry)
 
     def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:

@@ -26,6 +26,8 @@ SERVICE: Final = context_pb2.DESCRIPTOR.services_by_name["ContextService"].full_
 _GRACE_SECONDS: Final = 5.0
 _READINESS_SECONDS: Final = 1.0
 _MAX_PORT: Final = 65_535
+#: Colons stand in brackets alone.
+_HOST: Final = re.compile(r"\[[^\[\]]+\]|[^\[\]:]+")
 _SECRET_WORDS: Final = ("pass", "secret", "token", "cred", "key", "seed", "auth")
 
 
@@ -67,7 +69,7 @@ async def serving(stories: Stories, listen: str, *, ready: Callable[[], bool] = 
 def _check_free(listen: str) -> None:
     """Find out why an address cannot be listened on, which gRPC only writes into its own log."""
     host, _, port = listen.rpartition(":")
-    if not host or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > _MAX_PORT:
+    if not _HOST.fullmatch(host) or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > _MAX_PORT:
         raise CannotListen(f"cannot listen on {listen!r}: expected HOST:PORT")
     try:
         family, *_, address = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)[0]

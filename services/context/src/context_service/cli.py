@@ -14,7 +14,8 @@ import typer
 from eventstore import EventStoreError, InvalidInput
 from eventstore.terminal import Program, console, progress
 from google.protobuf.json_format import MessageToDict
-from projections import Monitor
+from projections.serving import HEALTH
+from projections.serving import serving as offering
 from rich.table import Table
 from rich.text import Text
 
@@ -23,15 +24,16 @@ from context_service.commands import Refused
 from context_service.contexts import context_of
 from context_service.peps import ImportFault, import_peps
 from context_service.snapshots import IN_MEMORY
-from context_service.stories import SNAPSHOT_EVERY, open_stories
+from context_service.stories import DEFAULT_STORE, SNAPSHOT_EVERY, open_stories
 from context_service.story import CATEGORY
-from context_service.views import NOWHERE, all_ready, offering, open_views, projecting
+from context_service.views import NOWHERE, Logging, all_ready, open_views, projecting
 from context_service.words import PHASES, ROLES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from eventstore import Event
+    from projections import Deployed, Monitor
 
     from context_service.stories import Stories
 
@@ -49,7 +51,6 @@ StoreUrl = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON for programs instead of text for people.")]
 _BRIEF = 60
-_DEFAULT_STORE = "sqlite:///context.db"
 
 
 _program = Program("context", EventStoreError, Refused, ImportFault, CannotListen)
@@ -100,12 +101,22 @@ SnapshotEvery = Annotated[
         help="So many events lie between two snapshots of a story.",
     ),
 ]
+Metrics = Annotated[
+    str,
+    typer.Option(
+        "--metrics",
+        envvar="CONTEXT_METRICS",
+        metavar="HOST:PORT",
+        help=f"Serve metrics of the read models there, for Prometheus, and their health as JSON on {HEALTH}.",
+        show_default="nowhere",
+    ),
+]
 LogLevel = Annotated[str, typer.Option(envvar="CONTEXT_LOG_LEVEL", help="DEBUG, INFO, WARNING or ERROR.")]
 
 
 @app.command()
 def serve(
-    store: StoreUrl = _DEFAULT_STORE,
+    store: StoreUrl = DEFAULT_STORE,
     listen: Annotated[
         str, typer.Option(envvar="CONTEXT_LISTEN", help="HOST:PORT to serve gRPC on; port 0 takes a free one.")
     ] = "127.0.0.1:50054",
@@ -113,44 +124,46 @@ def serve(
     cache: CacheUrl = "",
     snapshots: SnapshotsUrl = "",
     snapshot_every: SnapshotEvery = SNAPSHOT_EVERY,
+    metrics: Metrics = "",
     log_level: LogLevel = "INFO",
 ) -> None:
     """Serve the gRPC interface, and keep the read models, until SIGTERM or Ctrl-C.
 
     With --graph none --cache none another process keeps them: context project.
     """
-    _program.run(_serve(store, listen, graph, cache, snapshots, snapshot_every, log_level))
+    _program.run(_serve(store, listen, graph, cache, snapshots, snapshot_every, metrics, log_level))
 
 
 async def _serve(
-    store: str, listen: str, graph: str, cache: str, snapshots: str, snapshot_every: int, log_level: str
+    store: str, listen: str, graph: str, cache: str, snapshots: str, snapshot_every: int, metrics: str, log_level: str
 ) -> None:
     level = _logging(log_level)
     kept = {"snapshots": snapshots, "snapshot_every": str(snapshot_every)}
-    monitor = Monitor()
+    monitor = Logging()
     # Whoever reads that it serves may send the signal at once, so the handlers come first.
     with stop_signals() as stop:
         async with (
             open_stories(store, snapshots=snapshots, snapshot_every=snapshot_every) as stories,
             open_views(stories, graph=graph, cache=cache) as views,
-            projecting(stories, views, monitor),
+            projecting(views, monitor),
             serving(stories, listen, ready=lambda: all_ready(views, monitor)) as address,
         ):
-            await _tell(stories, store, graph=graph, cache=cache, **kept, listen=listen, log_level=level)
-            _out.print(f"serving on {address}")
-            sys.stdout.flush()
-            await stop.wait()
-            _out.print("stopping")
+            with _offered(monitor, views, metrics):
+                await _tell(stories, store, graph=graph, cache=cache, **kept, listen=listen, log_level=level)
+                _out.print(f"serving on {address}")
+                sys.stdout.flush()
+                await stop.wait()
+                _out.print("stopping")
 
 
 @app.command()
 def project(
-    store: StoreUrl = _DEFAULT_STORE,
+    store: StoreUrl = DEFAULT_STORE,
     graph: GraphUrl = "",
     cache: CacheUrl = NOWHERE,
     snapshots: SnapshotsUrl = "",
     snapshot_every: SnapshotEvery = SNAPSHOT_EVERY,
-    metrics: Annotated[str, typer.Option(help="HOST:PORT to offer metrics on, for Prometheus.")] = "",
+    metrics: Metrics = "",
     log_level: LogLevel = "INFO",
 ) -> None:
     """Keep the read models up to date, and nothing else, until SIGTERM or Ctrl-C."""
@@ -162,19 +175,30 @@ async def _project(
 ) -> None:
     level = _logging(log_level)
     kept = {"snapshots": snapshots, "snapshot_every": str(snapshot_every)}
-    monitor = Monitor()
+    monitor = Logging()
     with stop_signals() as stop:
         async with (
             open_stories(store, snapshots=snapshots, snapshot_every=snapshot_every) as stories,
             open_views(stories, graph=graph, cache=cache) as views,
-            projecting(stories, views, monitor),
+            projecting(views, monitor),
         ):
-            with offering(monitor, metrics):
-                await _tell(stories, store, graph=graph, cache=cache, **kept, metrics=metrics, log_level=level)
+            with _offered(monitor, views, metrics):
+                await _tell(stories, store, graph=graph, cache=cache, **kept, log_level=level)
                 _out.print(f"projecting {', '.join(view.projection.name for view in views) or 'nothing'}")
                 sys.stdout.flush()
                 await stop.wait()
                 _out.print("stopping")
+
+
+@contextmanager
+def _offered(monitor: Monitor, views: Sequence[Deployed], address: str) -> Iterator[None]:
+    """Serve metrics and health of the read models while the block runs, where an address is given."""
+    if not address:
+        yield
+        return
+    with offering(monitor, [view.projection.name for view in views], address=address) as port:
+        _out.print(f"metrics and {HEALTH} on {address.rpartition(':')[0]}:{port}")
+        yield
 
 
 def _logging(log_level: str) -> str:
@@ -182,6 +206,9 @@ def _logging(log_level: str) -> str:
     if level not in ("DEBUG", "INFO", "WARNING", "ERROR"):
         raise InvalidInput("log-level", f"expected DEBUG, INFO, WARNING or ERROR; got {log_level!r}")
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    if level != "DEBUG":
+        # It repeats with every try what read models and snapshots tell once.
+        logging.getLogger("neo4j.pool").setLevel(logging.CRITICAL)
     return level
 
 
@@ -197,7 +224,7 @@ async def _tell(stories: Stories, store: str, **settings: str) -> None:
 @app.command("ls")
 def list_things(
     story: Annotated[str | None, typer.Argument(help="List this story's decisions and subtasks.")] = None,
-    store: StoreUrl = _DEFAULT_STORE,
+    store: StoreUrl = DEFAULT_STORE,
     as_json: AsJson = False,
 ) -> None:
     """List the stories, or the decisions and subtasks of one."""
@@ -256,7 +283,7 @@ def show(
     role: Annotated[str, typer.Option(help=f"For whom: {', '.join(ROLES)}.")] = "architect",
     phase: Annotated[str | None, typer.Option(help=f"{', '.join(PHASES)}; the story's own by default.")] = None,
     subtask: Annotated[str, typer.Option(help="The current subtask.")] = "",
-    store: StoreUrl = _DEFAULT_STORE,
+    store: StoreUrl = DEFAULT_STORE,
     as_json: AsJson = False,
 ) -> None:
     """Show a story's context, now or at a moment of the past."""
@@ -289,7 +316,7 @@ async def _show(
 @app.command("log")
 def show_log(
     story: Annotated[str, typer.Argument(help="The story's id.")],
-    store: StoreUrl = _DEFAULT_STORE,
+    store: StoreUrl = DEFAULT_STORE,
     as_json: AsJson = False,
 ) -> None:
     """Show a story's events: who, what, when and why."""
@@ -345,7 +372,7 @@ def _brief(value: Any) -> str:
 @importing.command("peps")
 def import_peps_file(
     file: Annotated[Path, typer.Argument(help="JSON lines, one change of one PEP each.")],
-    store: StoreUrl = _DEFAULT_STORE,
+    store: StoreUrl = DEFAULT_STORE,
     snapshots: SnapshotsUrl = "",
     snapshot_every: SnapshotEvery = SNAPSHOT_EVERY,
     as_json: AsJson = False,

@@ -62,13 +62,17 @@ async def neo4j_at(url: str, setting: str) -> AsyncIterator[Neo4j]:
     """Use the Neo4j of a setting, which need not be up.
 
     Raises:
-        InvalidInput: the driver is not installed.
+        InvalidInput: the driver is not installed, or the URL names no host, or options, of which there are none.
     """
     try:
         from neo4j import AsyncGraphDatabase  # noqa: PLC0415 (an extra installs it)
     except ModuleNotFoundError as error:
         raise _missing(setting, "Neo4j", error, extra="neo4j") from None
     parts = parsed(url, setting)
+    if not parts.hostname or parts.query or parts.fragment:
+        raise InvalidInput(
+            setting, "expected neo4j://USER:PASSWORD@HOST:7687 or neo4j://USER:PASSWORD@HOST:7687/DATABASE"
+        )
     auth = (unquote(parts.username), unquote(parts.password or "")) if parts.username else None
     address = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
     async with AsyncGraphDatabase.driver(address, auth=auth) as driver:
@@ -91,7 +95,7 @@ async def valkey_at(url: str, setting: str) -> AsyncIterator[Valkey]:
         client = Valkey.from_url(url)
         # Else it would look at its options when it connects.
         client.connection_pool.make_connection()
-    except (TypeError, ValueError):
+    except Exception:  # noqa: BLE001 (an option may fail anywhere)
         raise InvalidInput(setting, "expected valkey://HOST:6379/0 and options that valkey-py knows") from None
     try:
         yield client

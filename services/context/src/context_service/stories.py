@@ -40,6 +40,7 @@ CLOCKS: Final[dict[str, type[Recorded | Occurred]]] = {"recorded": Recorded, "oc
 codec: Final = Upcasting(Codec(events_pb2), STEPS)
 """What the log's events mean, old ones too; for ``eventstore cat --codec context_service.stories:codec``."""
 
+DEFAULT_STORE: Final = "sqlite:///context.db"
 SNAPSHOT_EVERY: Final = 100
 
 

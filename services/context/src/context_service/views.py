@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+import os
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING, Final
 
-from eventstore import EventStoreError, InvalidInput
-from projections import Monitor, run
+from eventstore import InvalidInput
+from projections import Deployed, run
 from projections.memory import MemoryModel
+from projections.serving import Telling
 from projections.sqlite import SqliteModel
-from prometheus_client import start_http_server
 
 from context_service import graph_sqlite
 from context_service.cache import ToMemory, ToValkey, planning_cache
@@ -24,11 +25,12 @@ from context_service.servers import (
     sqlite_file,
     valkey_at,
 )
+from context_service.stories import DEFAULT_STORE, SNAPSHOT_EVERY, open_stories
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Sequence
+    from collections.abc import AsyncIterator, Sequence
 
-    from projections import Model, Projection
+    from projections import Monitor
 
     from context_service.stories import Stories
 
@@ -37,15 +39,8 @@ _log = logging.getLogger("context_service")
 NOWHERE: Final = "none"
 
 
-class View(NamedTuple):
-    """A read model and where it lives."""
-
-    projection: Projection[Any]
-    model: Model[Any]
-
-
 @asynccontextmanager
-async def open_views(stories: Stories, *, graph: str = "", cache: str = "") -> AsyncIterator[list[View]]:
+async def open_views(stories: Stories, *, graph: str = "", cache: str = "") -> AsyncIterator[list[Deployed]]:
     """Open the read models of some stories.
 
     Args:
@@ -62,7 +57,7 @@ async def open_views(stories: Stories, *, graph: str = "", cache: str = "") -> A
         yield [view for view in views if view is not None]
 
 
-async def _graph(stack: AsyncExitStack, stories: Stories, url: str) -> View | None:
+async def _graph(stack: AsyncExitStack, stories: Stories, url: str) -> Deployed | None:
     if url == NOWHERE:
         return None
     scheme = parsed(url, "graph").scheme
@@ -72,14 +67,14 @@ async def _graph(stack: AsyncExitStack, stories: Stories, url: str) -> View | No
 
         from context_service import graph_neo4j  # noqa: PLC0415
 
-        return View(graph_neo4j.GRAPH, Neo4jModel(server.driver, database=server.database))
+        return Deployed(graph_neo4j.GRAPH, stories.store, Neo4jModel(server.driver, database=server.database))
     path = sqlite_file(url, "graph") if url else file_beside(stories.store.backend, "graph") or ":memory:"
     if not path:
         raise InvalidInput("graph", f"expected neo4j://, bolt://, sqlite:///FILE or {NOWHERE}; got {scheme}://")
-    return View(graph_sqlite.GRAPH, await stack.enter_async_context(SqliteModel(path)))
+    return Deployed(graph_sqlite.GRAPH, stories.store, await stack.enter_async_context(SqliteModel(path)))
 
 
-async def _cache(stack: AsyncExitStack, stories: Stories, url: str) -> View | None:
+async def _cache(stack: AsyncExitStack, stories: Stories, url: str) -> Deployed | None:
     if url == NOWHERE:
         return None
     scheme = parsed(url, "cache").scheme
@@ -87,57 +82,59 @@ async def _cache(stack: AsyncExitStack, stories: Stories, url: str) -> View | No
         client = await stack.enter_async_context(valkey_at(url, "cache"))
         from projections.valkey import ValkeyModel  # noqa: PLC0415 (the driver is there)
 
-        return View(planning_cache(stories, ToValkey), ValkeyModel(client))
+        return Deployed(planning_cache(stories, ToValkey), stories.store, ValkeyModel(client))
     if url and scheme != "memory":
         raise InvalidInput("cache", f"expected valkey://, memory:// or {NOWHERE}; got {scheme}://")
-    return View(planning_cache(stories, ToMemory), MemoryModel())
+    return Deployed(planning_cache(stories, ToMemory), stories.store, MemoryModel())
 
 
 @asynccontextmanager
-async def projecting(stories: Stories, views: Sequence[View], monitor: Monitor) -> AsyncIterator[None]:
-    """Keep read models up to date while the block runs."""
-    tasks = [asyncio.create_task(_keep(stories, view, monitor)) for view in views]
+async def deployed() -> AsyncIterator[list[Deployed]]:
+    """Open the read models of the service's settings in the environment.
+
+    They are for the command ``projections``, and the variables are those of ``context serve``. The log must be there.
+    What lives in memory is left out: no other process sees it.
+
+    Raises:
+        EventStoreError: a setting is wrong, or the log cannot be opened.
+    """
+    setting = os.environ.get
+    every = setting("CONTEXT_SNAPSHOT_EVERY") or str(SNAPSHOT_EVERY)
+    if not every.isdecimal():
+        raise InvalidInput("snapshot-every", f"expected a number of events, got {every!r}")
+    store, snapshots = setting("CONTEXT_STORE") or DEFAULT_STORE, setting("CONTEXT_SNAPSHOTS", "")
+    async with open_stories(store, create=False, snapshots=snapshots, snapshot_every=int(every)) as stories:
+        by_default = "" if file_beside(stories.store.backend, "graph") else NOWHERE
+        graph, cache = setting("CONTEXT_GRAPH") or by_default, setting("CONTEXT_CACHE", "")
+        async with open_views(stories, graph=graph, cache=cache) as views:
+            yield [view for view in views if not isinstance(view.model, MemoryModel)]
+
+
+class Logging(Telling):
+    """A monitor that tells the service's log each new state of a read model, once, with its name and the reason."""
+
+    def __init__(self) -> None:
+        super().__init__(self._write)
+
+    def _write(self, name: str, state: str) -> None:
+        health = self.health(name)
+        level = logging.ERROR if health.state == "failed" else logging.INFO if health.ready else logging.WARNING
+        _log.log(level, "read model %s: %s", name, state)
+
+
+@asynccontextmanager
+async def projecting(views: Sequence[Deployed], monitor: Monitor) -> AsyncIterator[None]:
+    """Keep read models up to date while the block runs. One that cannot be kept leaves the others alone."""
+    tasks = [asyncio.create_task(run(*view, monitor=monitor)) for view in views]
     try:
         yield
     finally:
         for task in tasks:
             task.cancel()
+        # What has ended one before was told by the monitor when it did.
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _keep(stories: Stories, view: View, monitor: Monitor) -> None:
-    name = view.projection.name
-    try:
-        await run(view.projection, stories.store, view.model, monitor=monitor)
-    except EventStoreError as error:
-        # It is of another log, or of a newer copy of this one: what to do about that is not the service's to decide.
-        _log.error("the projection %s has ended: %s", name, error)
-        monitor.note(name, "failed", trouble=str(error))
-
-
-def all_ready(views: Sequence[View], monitor: Monitor) -> bool:
+def all_ready(views: Sequence[Deployed], monitor: Monitor) -> bool:
     """Say whether all read models are kept up to date."""
     return all(monitor.health(view.projection.name).ready for view in views)
-
-
-@contextmanager
-def offering(monitor: Monitor, address: str) -> Iterator[int]:
-    """Offer metrics over HTTP at HOST:PORT while the block runs, nowhere when that is empty; yields the port.
-
-    Raises:
-        InvalidInput: the address cannot be listened on.
-    """
-    if not address:
-        yield 0
-        return
-    host, _, port = address.rpartition(":")
-    try:
-        server, thread = start_http_server(int(port), addr=host, registry=monitor.registry)
-    except (OSError, ValueError, OverflowError):
-        raise InvalidInput("metrics", f"expected HOST:PORT that is free, got {address!r}") from None
-    try:
-        yield server.server_port
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
