@@ -423,6 +423,7 @@ def test_url_from_the_environment(url: str, monkeypatch: pytest.MonkeyPatch, arg
         ["cat", "sqlite:///x.db", "order", "42", "--at", "2001-01-01", "--until-version", "1"],
         ["cat", "sqlite:///x.db", "order", "42", "--codec", "no_such_module:codec"],
         ["cat", "sqlite:///x.db", "order", "42", "--codec", "json:no_such_name"],
+        ["cat", "sqlite:///x.db", "order", "42", "--codec", "..x:y"],
         ["cat", "sqlite:///x.db", "order", "42", "--codec", "json:dumps"],
         ["cat", "sqlite:///x.db", "order", "42", "--codec", "json"],
         ["cat", "sqlite:///x.db", "order", "42", "--codec", ":"],

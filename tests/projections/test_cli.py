@@ -362,7 +362,7 @@ def test_narrow_terminal() -> None:
     [
         ("", "say where the projections are: --projections MODULE:NAME, or the variable PROJECTIONS"),
         ("no_such_module:x", "no_such_module:x: No module named 'no_such_module'"),
-        (":", ":: Empty module name"),
+        (":", ":: expected module or module:attribute"),
         (f"{HERE}:nothing", f"module '{HERE}' has no attribute 'nothing'"),
         (HERE, "expected an async context manager function, got <module"),
         (f"{HERE}:folder", "expected an async context manager function, got <function folder"),

@@ -42,6 +42,11 @@ TYPE = "FIELD_WIRE_JSON_COMPATIBLE_TYPE"
 HAS_MESSAGE = "EVENT_HAS_MESSAGE"
 PLACED = 'message Placed { option (eventstore.v1.event) = {type: "order.placed"}; %s }'
 SEEN = 'message Seen { option (eventstore.v1.event) = {type: "order.seen"}; string by = 1; }'
+# Where the steps lead.
+ENDS = "".join(
+    f"message {name} {{ option (eventstore.v1.event) = {{type: {stored}}}; }}"
+    for name, stored in (("Today", '"order.placed" schema: 3'), ("Bill", '"order.paid"'))
+)
 
 
 @pytest.fixture(autouse=True)
@@ -173,6 +178,24 @@ class TestPairs:
         ]
         assert report.findings[-1].text == 'Field "a" on "M" moved from number 1 to 3.'
 
+    def test_swapped(self) -> None:
+        """Two fields or values that change places have moved both, also where names do not count."""
+        report = compared(
+            "message M { int32 a = 1; int32 b = 2; E e = 3; } enum E { NONE = 0; X = 1; Y = 2; }",
+            "message M { int32 b = 1; int32 a = 2; E e = 3; } enum E { NONE = 0; Y = 1; X = 2; }",
+            wire=True,
+        )
+        assert [one[3] for one in breaks(report)] == ["X", "Y", "a", "b"]
+        assert report.verdict is Verdict.NONE
+
+    @pytest.mark.parametrize("size", ["32", "64"])
+    def test_signs(self, size: str) -> None:
+        """A field with a sign and one without hold other numbers in the same bytes."""
+        for signed, unsigned in ((f"int{size}", f"uint{size}"), (f"sfixed{size}", f"fixed{size}")):
+            pair = (f"message M {{ {signed} a = 1; }}", f"message M {{ {unsigned} a = 1; }}")
+            assert [one[4] for one in breaks(compared(*pair))] == ["FIELD_SAME_SIGN"]
+            assert compared(*pair[::-1], wire=True).verdict is Verdict.NONE
+
     def test_parts(self) -> None:
         """Each finding is of the field that it says, of whatever part of it the rule speaks, inside a map too."""
         old = "message M { %s }"
@@ -283,8 +306,8 @@ class TestPairs:
 class TestCovered:
     """What bridges a break: a step, proved by golden bytes that old code has written and that hold what breaks."""
 
-    OLD = PLACED % "string price = 1; int32 count = 2;"
-    NEW = PLACED % "bytes price = 1; int32 count = 2;"
+    OLD = PLACED % "string price = 1; int32 count = 2;" + ENDS
+    NEW = PLACED % "bytes price = 1; int32 count = 2;" + ENDS
 
     def by(self, new: str = NEW, codec: Any = UPCASTING, **options: Any) -> tuple[bool, str]:
         report = compared(self.OLD, new, codec=codec, **options)
@@ -304,9 +327,25 @@ class TestCovered:
     def test_deleted(self) -> None:
         """A message that is not among the protos of today any more is covered like any other break."""
         golden = self.golden(PlacedV1(price="4.20"), Payload("order.seen", 1, b""))
-        assert self.by("message M { }", **golden)[0]
+        assert self.by(f"message M {{ }} {ENDS}", **golden)[0]
         report = compared(SEEN, "message M { }", codec=UPCASTING, **golden)
         assert report.findings[0].by == "step retired('order.seen', 1), proved by golden bytes (1)"
+
+    def test_ends_elsewhere(self) -> None:
+        """A step that leads to what the new protos lack is of another program than they are."""
+        golden = self.golden(PlacedV1(price="4.20"))
+        report = compared(PLACED % "string price = 1;", PLACED % "bytes price = 1;", codec=UPCASTING, **golden)
+        [backward] = [one for one in report.findings if one.direction is BACKWARD]
+        assert not backward.covered
+        assert backward.by.endswith("but it leads to order.placed schema 3, which is not in new")
+
+    def test_known_by_golden_bytes(self) -> None:
+        """What golden bytes were recorded of is an event, also where another message holds it."""
+        old = "message Placed { } message View { Placed p = 1; }"
+        golden: dict[Any, Any] = {("shop.Placed", 1): {b"": []}}
+        assert breaks(compared(old, "message View { }")) == []
+        found = compared(old, "message View { }", golden=golden)
+        assert breaks(found) == [("shop.Placed", 1, "shop.Placed", "", HAS_MESSAGE)]
 
     def test_known_by_its_step(self) -> None:
         """What a step takes is an event, also where the protos do not say so."""
@@ -369,7 +408,7 @@ class TestCovered:
 
     def test_enum_values(self) -> None:
         """For a value of an enum, golden bytes must hold that value; a zero is never written."""
-        old = PLACED % "State s = 1;" + "enum State { NONE = 0; DONE = 1; GONE = 2; }"
+        old = PLACED % "State s = 1;" + "enum State { NONE = 0; DONE = 1; GONE = 2; }" + ENDS
         free = Upcasting(CODEC, [renamed("order.placed", 1, Paid), *STEPS[1:]])
         golden = self.golden(Payload("order.placed", 1, b"\x08\x01"), codec=free)
         for name, covered in (("NONE", True), ("DONE", True), ("GONE", False)):
@@ -409,6 +448,21 @@ class TestSources:
 
     def verdict(self, old: str, new: str) -> Verdict:
         return check(protos(old), protos(new)).verdict
+
+    def test_imports_of_today(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What lies in the current folder is no published proto, though Python looks there."""
+        monkeypatch.syspath_prepend("")
+        write(".", "message Money { }", name="common/money.proto")
+        write("tree", 'import "common/money.proto"; message A { Money b = 1; }')
+        with pytest.raises(CannotCompare, match=r"found nowhere: common/money.proto"):
+            protos("tree")
+
+    def test_no_text(self, tmp_path: Path) -> None:
+        """A proto that is no text is not taken for an empty one."""
+        (tmp_path / "bad").mkdir()
+        (tmp_path / "bad/x.proto").write_bytes(b"\xff\xfe")
+        with pytest.raises(CannotCompare, match=r"x.proto is not UTF-8"):
+            protos("bad")
 
     def test_imports(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Published protos are found where Python finds packages, with what they import; a tree's own come first."""
@@ -474,7 +528,7 @@ class TestSources:
             ("torn.binpb", "torn.binpb: its descriptors do not fit together: "),
             ("syntax", r"syntax: shop/orders.proto:5:12: unexpected `=`.*\(and 1 more\)"),
             ("slip", "slip: shop/orders.proto:4:13: cannot find `No` in this scope$"),
-            ("/proc/self/mem", "/proc/self/mem: Input/output error"),
+            ("/proc/self/mem", "/proc/self/mem: cannot be read: Input/output error"),
             ("imports", r"imports: shop/orders.proto:4:1: .* \(imported and found nowhere: no/such.proto\)"),
             ("outside", r"outside: .*found nowhere: \.\./published.proto, .*/published.proto\)"),
             ("git:", "git:: expected git:REVISION:FOLDER"),
@@ -579,7 +633,7 @@ order.watched schema 1
 old -> new: NONE
   new code reads old data: no
   old code reads new data: no
-  events compared: 3
+  events compared: 5
 """
 COVERED = ("--codec", "tests.upcasting.test_steps:UPCASTING", "--golden", "golden")
 
@@ -614,7 +668,7 @@ class TestCommand:
             "new": "new",
             "verdict": "NONE",
             "passes": False,
-            "events": 3,
+            "events": 5,
         }
 
     def test_covered(self) -> None:
@@ -626,7 +680,7 @@ class TestCommand:
             "old -> new: BACKWARD\n"
             "  new code reads old data: yes, by steps\n"
             "  old code reads new data: no\n"
-            "  events compared: 1\n"
+            "  events compared: 3\n"
         )
 
     @pytest.mark.parametrize(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import upcasting
 from eventstore import Codec, Payload
 from google.protobuf.descriptor_pb2 import FieldDescriptorProto
-from google.protobuf.struct_pb2 import Struct
+from google.protobuf.struct_pb2 import Struct, Value
 from upcasting import GoldenError, Upcasting, renamed, retired, step, testing
 from upcasting.testing import assert_golden, record
 
@@ -92,6 +93,19 @@ class TestRecording:
         before = files(golden)
         record(golden, UPCASTING, *reversed(EVERYTHING))
         assert files(golden) == before
+
+    def test_not_json(self, tmp_path: Path) -> None:
+        """What protobuf has no JSON for cannot be recorded."""
+        endless = Payload("google.protobuf.Value", 1, Value(number_value=math.inf).SerializeToString())
+        with pytest.raises(GoldenError, match="cannot be written as JSON"):
+            record(tmp_path / "golden", Codec(Value), endless)
+
+    def test_emptied(self, golden: Path) -> None:
+        """A file without events is as good as none."""
+        path = golden / "order.placed.1.json"
+        path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | {"events": []}), encoding="utf-8")
+        with pytest.raises(AssertionError, match=r"order.placed schema 1 has no golden bytes"):
+            assert_golden(golden, UPCASTING)
 
     def test_added(self, golden: Path) -> None:
         """Other bytes come after those that are there."""

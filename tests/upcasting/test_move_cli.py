@@ -161,7 +161,7 @@ class TestAudit:
             ("nothing.there", "No module named 'nothing'"),
             (f"{SHOP}:nothing", "has no attribute 'nothing'"),
             (f"{SHOP}:STEPS", "expected an Upcasting or a Codec, got [<step"),
-            (":", "Empty module name"),
+            (":", "expected module or module:attribute"),
         ],
     )
     def test_no_codec(self, name: str, problem: str) -> None:

@@ -37,6 +37,7 @@ from eventstore._values import (
 from eventstore._values import Progress as Idle
 from eventstore.segments import Report, Transfer, check_segment, export_log, import_log
 from eventstore.terminal import (
+    CannotImport,
     Listing,
     Program,
     console,
@@ -465,7 +466,9 @@ def _load_codec(name: str | None) -> EventCodec | None:
         named = imported(name)
         if isinstance(named, ModuleType):
             return Codec(named)
-    except (ImportError, AttributeError, ValueError, EventStoreError) as error:
+    except CannotImport as error:
+        raise typer.BadParameter(str(error), param_hint="--codec") from None
+    except EventStoreError as error:
         raise typer.BadParameter(f"{name}: {error}", param_hint="--codec") from None
     if not callable(getattr(named, "decode", None)):
         raise typer.BadParameter(f"{name}: expected a codec, got {named!r:.80}", param_hint="--codec")

@@ -152,18 +152,27 @@ def _forget_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+class CannotImport(Exception):
+    """What was named on a command line is not there, or its module fails."""
+
+
 def imported(name: str) -> object:
     """Return what ``module`` or ``module:attribute`` names, found as Python would from the current folder.
 
     Raises:
-        ImportError: there is no such module, or something that it imports is missing.
-        AttributeError: it has no such attribute.
-        ValueError: this is no name.
+        CannotImport: there is no such module or attribute, or running the module has failed, in whatever way.
     """
     module, _, attribute = name.partition(":")
+    if not module or module.startswith("."):
+        raise CannotImport(f"{name}: expected module or module:attribute, as Python imports it")
     sys.path.insert(0, "")
-    found = importlib.import_module(module)
-    return getattr(found, attribute) if attribute else found
+    try:
+        found = importlib.import_module(module)
+        return getattr(found, attribute) if attribute else found
+    except (ImportError, AttributeError) as error:
+        raise CannotImport(f"{name}: {error}") from error
+    except (Exception, SystemExit) as error:
+        raise CannotImport(f"{name}: importing it raised {type(error).__name__}: {error}") from error
 
 
 # Text

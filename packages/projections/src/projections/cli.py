@@ -13,6 +13,7 @@ import msgspec
 import typer
 from eventstore import EventStoreError, StoreUnavailable
 from eventstore.terminal import (
+    CannotImport,
     Listing,
     Program,
     console,
@@ -115,8 +116,8 @@ async def _fleet(ctx: typer.Context) -> AsyncIterator[dict[str, Deployed]]:
 def _made(where: str) -> AbstractAsyncContextManager[object]:
     try:
         make = imported(where)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise _Mistake(f"{where}: {error}") from error
+    except CannotImport as error:
+        raise _Mistake(str(error)) from error
     made = make() if callable(make) and ":" in where else make
     if not isinstance(made, AbstractAsyncContextManager):
         raise _Mistake(f"{where}: expected an async context manager function, got {make!r:.80}")

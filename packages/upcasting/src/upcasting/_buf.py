@@ -81,6 +81,11 @@ def compiled(source: str, protos: Mapping[str, bytes]) -> FileDescriptorSet:
     Raises:
         CannotCompare: a proto has an error.
     """
+    for name, text in protos.items():
+        try:
+            text.decode()
+        except UnicodeDecodeError:
+            raise CannotCompare(source, f"{name} is not UTF-8") from None
     published, missing = _imports(protos)
     with tempfile.TemporaryDirectory() as folder:
         for root, files in (("tree", protos), ("published", published)):
@@ -99,6 +104,8 @@ def compiled(source: str, protos: Mapping[str, bytes]) -> FileDescriptorSet:
 
 def _imports(protos: Mapping[str, bytes]) -> tuple[dict[str, bytes], Sequence[str]]:
     """Return what a tree imports and does not hold, from where Python finds packages, and the names of the rest."""
+    # What lies in the current folder is of today, and may be what is compared.
+    roots = [root for root in sys.path if Path(root).resolve() != Path.cwd()]
     found: dict[str, bytes] = {}
     missing: list[str] = []
     waiting = list(protos.values())
@@ -108,7 +115,7 @@ def _imports(protos: Mapping[str, bytes]) -> tuple[dict[str, bytes], Sequence[st
             if name in protos or name in found or name in missing or name.startswith(_BUILT_IN):
                 continue
             # No proto makes us read or write where it points to.
-            places = (Path(root, name) for root in sys.path if ".." not in name and not name.startswith("/"))
+            places = (Path(root, name) for root in roots if ".." not in name and not name.startswith("/"))
             if (text := next((path.read_bytes() for path in places if path.is_file()), None)) is None:
                 missing.append(name)
             else:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 from google.protobuf import message_factory
-from google.protobuf.descriptor import EnumDescriptor
+from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
 from google.protobuf.message import DecodeError
 
 from upcasting import _buf as buf
@@ -33,6 +33,24 @@ HAS_MESSAGE: Final = "EVENT_HAS_MESSAGE"
 #: Who moves something to another number has not deleted it, though it looks so to whoever reads by number.
 SAME_FIELD: Final = "FIELD_SAME_NUMBER"
 SAME_VALUE: Final = "ENUM_VALUE_SAME_NUMBER"
+#: With or without a sign the same bytes are other numbers, half of the time.
+SAME_SIGN: Final = "FIELD_SAME_SIGN"
+_UNSIGNED: Final = frozenset(
+    {
+        FieldDescriptor.TYPE_UINT32,
+        FieldDescriptor.TYPE_UINT64,
+        FieldDescriptor.TYPE_FIXED32,
+        FieldDescriptor.TYPE_FIXED64,
+    }
+)
+_SIGNED: Final = frozenset(
+    {
+        FieldDescriptor.TYPE_INT32,
+        FieldDescriptor.TYPE_INT64,
+        FieldDescriptor.TYPE_SFIXED32,
+        FieldDescriptor.TYPE_SFIXED64,
+    }
+)
 # These speak of what is absent.
 _OF_ABSENCE: Final = frozenset({"FIELD_SAME_DEFAULT", "MESSAGE_SAME_REQUIRED_FIELDS"})
 
@@ -115,9 +133,9 @@ def check(
     Raises:
         CannotCompare: buf is missing or fails.
     """
-    proofs = _Proofs(old, codec, golden or {})
-    pairs = Pairs(old, new, stored=filter(proofs.has_step, old.messages))
-    breaks = (*_missing(pairs), *_moved(pairs), *_broken(pairs, buf.WIRE if wire else buf.WIRE_JSON))
+    proofs = _Proofs(old, new, codec, golden or {})
+    pairs = Pairs(old, new, stored=filter(proofs.know, old.messages))
+    breaks = (*_missing(pairs), *_moved(pairs), *_resigned(pairs), *_broken(pairs, buf.WIRE if wire else buf.WIRE_JSON))
     found = [_break_of(name, one, proofs) for one in breaks for name in one.events]
     # What breaks in both directions stands together.
     found.sort(key=lambda one: (one.type, one.schema, one.message, one.field, one.rule, one.direction))
@@ -169,10 +187,21 @@ def _moved(pairs: Pairs) -> Iterator[_Place]:
         numbers = {name: number for number, name in after.items()}
         what, rule = ("Enum value", SAME_VALUE) if isinstance(pair.old, EnumDescriptor) else ("Field", SAME_FIELD)
         for number, name in before.items():
-            if number not in after and name in numbers:
+            if numbers.get(name, number) != number:
                 text = f'{what} "{name}" on "{pair.old.name}" moved from number {number} to {numbers[name]}.'
                 for direction in Direction:
                     yield _Place(direction, rule, text, pair.old, number, name, pair.events)
+
+
+def _resigned(pairs: Pairs) -> Iterator[_Place]:
+    for pair in pairs:
+        after = pairs.new.fields(pair.new)
+        for number, field in pairs.old.fields(pair.old).items():
+            types = {field.type, after[number].type} if number in after else set()
+            if types & _SIGNED and types & _UNSIGNED:
+                text = f'Field "{field.name}" on "{pair.old.name}" has a sign on one side alone.'
+                for direction in Direction:
+                    yield _Place(direction, SAME_SIGN, text, pair.old, number, field.name, pair.events)
 
 
 def _break_of(name: Name, one: _Place, proofs: _Proofs) -> Break:
@@ -193,14 +222,16 @@ def _break_of(name: Name, one: _Place, proofs: _Proofs) -> Break:
 class _Proofs:
     """What steps and golden bytes say about breaks."""
 
-    def __init__(self, old: Protos, codec: Reader | None, golden: Mapping[Name, Pins]) -> None:
+    def __init__(self, old: Protos, new: Protos, codec: Reader | None, golden: Mapping[Name, Pins]) -> None:
         self._old: Final = old
+        self._new: Final = new
         self._codec: Final = codec
         self._golden: Final = golden
 
-    def has_step(self, name: Name) -> bool:
-        """Say whether a step takes a (type, schema)."""
-        return isinstance(self._codec, Upcasting) and self._codec.chains.get(name) is not None
+    def know(self, name: Name) -> bool:
+        """Say whether there is reason to believe that something is stored as a (type, schema)."""
+        has_step = isinstance(self._codec, Upcasting) and self._codec.chains.get(name) is not None
+        return has_step or name in self._golden
 
     def of(self, name: Name, one: _Place) -> tuple[bool, str]:
         """Say whether a break in an event is covered, and by what or why not."""
@@ -222,6 +253,9 @@ class _Proofs:
             return "there are no golden bytes"
         if (problem := next(differences(name, pins, codec), "")) != "":
             return f"golden {problem}"
+        ends = {(end.type, end.schema) for becomes in pins.values() for end in becomes}
+        if lacking := sorted(ends - self._new.messages.keys()):
+            return f"it leads to {describe(lacking[0])}, which is not in {self._new.source}"
         events = [_written_by(self._old.messages[name], payload) for payload in pins]
         if not all(events):
             return f"golden event {events.index(None) + 1} is nothing that {self._old.source} has written"

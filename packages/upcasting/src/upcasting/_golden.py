@@ -140,10 +140,13 @@ def _stored(message: Message) -> Payload:
 
 
 def _becomes(codec: Reader, event: Payload) -> list[Outcome]:
-    return [
-        Outcome(*event_name(type(message)), MessageToDict(message, preserving_proto_field_name=True))
-        for message in codec.decode(event)
-    ]
+    try:
+        return [
+            Outcome(*event_name(type(message)), MessageToDict(message, preserving_proto_field_name=True))
+            for message in codec.decode(event)
+        ]
+    except (TypeError, ValueError) as error:
+        raise CannotDecode(f"what it becomes cannot be written as JSON: {error}") from error
 
 
 def _write(folder: Path, name: Name, pins: Mapping[bytes, Sequence[Outcome]]) -> None:

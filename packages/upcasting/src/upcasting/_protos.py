@@ -37,7 +37,9 @@ def load(source: str) -> tuple[FileDescriptorSet, frozenset[str]]:
         return _built(source, _from_folder(path))
     if path.is_file():
         return _from_file(source)
-    raise CannotCompare(source, "there is no such file or folder")
+    raise CannotCompare(
+        source, "this is neither a file nor a folder" if path.exists() else "there is no such file or folder"
+    )
 
 
 def tagged(pattern: str, folder: str) -> Sequence[str]:
@@ -71,8 +73,15 @@ def _from_folder(root: Path) -> dict[str, bytes]:
         for name in sorted(names):
             path = Path(folder, name)
             if name.endswith(".proto") and path.is_file():
-                found[path.relative_to(root).as_posix()] = path.read_bytes()
+                found[path.relative_to(root).as_posix()] = _bytes(path)
     return found
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise CannotCompare(str(path), f"cannot be read: {error.strerror}") from None
 
 
 def _from_git(source: str) -> dict[str, bytes]:
@@ -132,11 +141,9 @@ def _git(source: str, *words: str, given: bytes = b"") -> bytes:
 
 def _from_file(source: str) -> tuple[FileDescriptorSet, frozenset[str]]:
     try:
-        files = FileDescriptorSet.FromString(Path(source).read_bytes())
+        files = FileDescriptorSet.FromString(_bytes(Path(source)))
     except DecodeError:
         files = FileDescriptorSet()
-    except OSError as error:
-        raise CannotCompare(source, str(error.strerror)) from None
     if not files.file or not all(file.name for file in files.file):
         hint = "name the folder that its imports start from" if source.endswith(".proto") else "buf build -o makes one"
         raise CannotCompare(source, f"this is no descriptor set; {hint}")

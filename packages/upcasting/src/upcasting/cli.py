@@ -17,6 +17,7 @@ import typer
 from eventstore import Codec, EventStoreError, open_store
 from eventstore.segments import Report
 from eventstore.terminal import (
+    CannotImport,
     Listing,
     Program,
     console,
@@ -431,5 +432,5 @@ def _named(name: str, option: str) -> object:
     """
     try:
         return imported(name)
-    except (ImportError, AttributeError, ValueError, EventStoreError, UpcastingError) as error:
-        raise typer.BadParameter(f"{name}: {error}", param_hint=option) from None
+    except CannotImport as error:
+        raise typer.BadParameter(str(error), param_hint=option) from None
