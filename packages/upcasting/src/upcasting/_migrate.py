@@ -105,7 +105,7 @@ async def migrate(
     The target must be empty or hold the beginning of what the migration makes, which is what an interrupted one leaves:
     calling again goes on from there. At the end it is read back and compared. Nobody else may write to it meanwhile.
 
-    Memory grows with the number of streams whose versions have moved, by some 200 bytes each.
+    Memory grows with the number of streams whose versions have moved, by some 300 bytes each.
 
     Args:
         source: the log to read; its codec is not needed.
@@ -200,6 +200,14 @@ class _Change(NamedTuple):
     growth: int
 
 
+class _Shift(NamedTuple):
+    """By how much the versions of a stream have moved."""
+
+    versions: int
+    #: Of those that moved them last, the one that makes the most of an event.
+    step: AnyStep
+
+
 class _Moving:
     """A migration on its way through the source, told what its target held when it began."""
 
@@ -214,8 +222,8 @@ class _Moving:
         self.made: Final = Digest()
         self.position = 0
         self.left_out = 0
-        # By how much versions have moved, in streams where they have.
-        self._shifts: Final[dict[StreamId, int]] = {}
+        # In streams where versions have moved.
+        self._shifts: Final[dict[StreamId, _Shift]] = {}
         self._became: Final[dict[Name, Counter[Name]]] = {}
         self._taken: Final[Counter[Name]] = Counter()
 
@@ -224,13 +232,17 @@ class _Moving:
         self.position = raw.position
         envelope = parse(raw)
         self.read.add(raw, envelope)
-        shift = self._shifts.get(raw.stream, 0)
+        version = envelope.first_version
+        if (shift := self._shifts.get(raw.stream)) is not None:
+            # Before the look at the size, of which it is a part.
+            envelope.first_version += shift.versions
         if any((stored.type, stored.schema) in self._chains for stored in envelope.events):
-            self._carry(raw, envelope, shift)
+            self._carry(raw, version, envelope)
+        elif shift is not None:
+            self._check_size(raw, envelope, version, shift.step)
         if not envelope.events:
             self.left_out += 1
             return None
-        envelope.first_version += shift
         self.made.add(raw, envelope)
         return brought(raw, envelope) if self._lacked() else None
 
@@ -253,12 +265,11 @@ class _Moving:
             " steps make of the source: begin with a new log"
         )
 
-    def _carry(self, raw: RawCommit, envelope: envelope_pb2.Envelope, shift: int) -> None:
-        """Put what the steps make of a commit's events in their place."""
-        before = len(envelope.events)
+    def _carry(self, raw: RawCommit, first_version: int, envelope: envelope_pb2.Envelope) -> None:
+        """Put what the steps make of a commit's events in their place; the source has them from a version on."""
         events: list[envelope_pb2.StoredEvent] = []
         changes: list[_Change] = []
-        for version, stored in enumerate(envelope.events, envelope.first_version):
+        for version, stored in enumerate(envelope.events, first_version):
             step = self._chains.get((stored.type, stored.schema))
             if step is None:
                 events.append(stored)
@@ -266,11 +277,12 @@ class _Moving:
             became = self._results(raw, version, stored)
             events += became
             changes.append(_Change(version, step, sum(one.ByteSize() for one in became) - stored.ByteSize()))
+        largest = max(changes, key=lambda change: change.growth)
+        self._move(raw.stream, len(events) - len(envelope.events), largest.step)
         carried = envelope_pb2.Envelope(events=events)
         envelope.ClearField("events")
         envelope.MergeFrom(carried)
-        self._check_size(raw, envelope, max(changes, key=lambda change: change.growth))
-        self._move(raw.stream, shift + len(events) - before)
+        self._check_size(raw, envelope, largest.version, largest.step)
 
     def _results(
         self, raw: RawCommit, version: int, stored: envelope_pb2.StoredEvent
@@ -287,19 +299,17 @@ class _Moving:
         return results
 
     @staticmethod
-    def _check_size(raw: RawCommit, envelope: envelope_pb2.Envelope, largest: _Change) -> None:
+    def _check_size(raw: RawCommit, envelope: envelope_pb2.Envelope, version: int, step: AnyStep) -> None:
         # The time at which it was recorded is set anew, and has room beyond the limit.
         envelope.ClearField("recorded_at")
         if (size := envelope.ByteSize()) > MAX_ENVELOPE_BYTES:
-            raise Outgrown(
-                raw.stream, version=largest.version, position=raw.position, step=largest.step.name, size=size
-            )
+            raise Outgrown(raw.stream, version=version, position=raw.position, step=step.name, size=size)
 
-    def _move(self, stream: StreamId, shift: int) -> None:
-        if shift:
-            self._shifts[stream] = shift
-        else:
-            self._shifts.pop(stream, None)
+    def _move(self, stream: StreamId, events: int, step: AnyStep) -> None:
+        before = self._shifts.pop(stream, None)
+        versions = events if before is None else before.versions + events
+        if versions:
+            self._shifts[stream] = _Shift(versions, step if events or before is None else before.step)
 
     def carried(self) -> tuple[Carried, ...]:
         """Return what became of all that steps took."""
