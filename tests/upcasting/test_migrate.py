@@ -625,6 +625,32 @@ async def test_a_cut_over_at_once() -> None:
         assert (await migrate(source, target, STEPS, cut_over=cut_over)).source.commits == 255
 
 
+class Busy(MemoryBackend):
+    """A log to which somebody writes each time when it has told where it ends."""
+
+    async def head(self) -> Position:
+        head = await super().head()
+        await EventStore(self, OLD).append(TWO, [Paid()], expected=ANY)
+        return head
+
+
+@pytest.mark.parametrize("follow", [False, True])
+async def test_writers_that_go_on(*, follow: bool) -> None:
+    """What is written after the call, or after the cut-over, is not in the target, and does not keep it running."""
+    cut_over = asyncio.Event() if follow else None
+    async with EventStore(Busy(), OLD) as source, memory() as target, memory() as undisturbed:
+        await fill_old(source)
+        expected = await migrate(source, undisturbed, STEPS)
+        assert expected.source.commits == 255
+        if cut_over is not None:
+            cut_over.set()
+        async with asyncio.timeout(5):
+            done = await migrate(source, target, STEPS, cut_over=cut_over)
+        # A commit came with the first migration; with the second, one at its call and one at the cut-over.
+        assert done.source.commits == (257 if follow else 256)
+        assert len(await raw(source)) == done.source.commits + 1
+
+
 @pytest.mark.contract
 @pytest.mark.parametrize(("source", "target"), [("sqlite", "nats"), ("nats", "sqlite")])
 async def test_follow_between_servers(source: str, target: str, tmp_path: Path, nats: str) -> None:

@@ -159,7 +159,7 @@ async def _made(
 ) -> AsyncGenerator[Sequence[NewCommit], None]:
     """Yield what the target lacks; nothing, when the source has no more for now."""
     head = await source.backend.head()
-    async with aclosing(_read(source, cut_over)) as items:
+    async with aclosing(_read(source, cut_over, head)) as items:
         async for item in items:
             if not isinstance(item, Progress):
                 if made := [new for raw in item if (new := moving.take(raw)) is not None]:
@@ -173,23 +173,23 @@ async def _made(
 
 
 async def _read(
-    source: EventStore, cut_over: asyncio.Event | None
+    source: EventStore, cut_over: asyncio.Event | None, head: int
 ) -> AsyncGenerator[Sequence[RawCommit] | Progress, None]:
-    """Yield the source's commits up to its head of now, or of the cut-over."""
-    if cut_over is None:
-        async with aclosing(source.backend.log(after=Position(0))) as chunks:
-            async for chunk in chunks:
-                yield chunk
-        return
-    end: int | None = None
-    async with aclosing(source.backend.follow(after=Position(0))) as items:
+    """Yield the source's commits up to its head of now, or of the cut-over, whoever goes on writing."""
+    log = source.backend
+    end = head if cut_over is None else None
+    async with aclosing((log.log if cut_over is None else log.follow)(after=Position(0))) as items:
         async for item in items:
-            yield item
-            if end is None and cut_over.is_set():
-                end = await source.backend.head()
             position = item.position if isinstance(item, Progress) else item[-1].position
+            yield item if end is None or position <= end else _cut(item, end)
+            if end is None and cut_over is not None and cut_over.is_set():
+                end = await log.head()
             if end is not None and position >= end:
                 return
+
+
+def _cut(item: Sequence[RawCommit] | Progress, end: int) -> Sequence[RawCommit]:
+    return () if isinstance(item, Progress) else [raw for raw in item if raw.position <= end]
 
 
 class _Change(NamedTuple):
