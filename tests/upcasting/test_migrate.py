@@ -525,6 +525,16 @@ async def test_appends_are_many_at_once() -> None:
         assert backend.most == 1_000
 
 
+async def test_large_appends_are_fewer_at_once() -> None:
+    """A window holds some 4 MiB: large commits do not pile up in memory."""
+    backend = Counting()
+    async with memory() as source, EventStore(backend, OLD) as target:
+        for number in range(20):
+            await source.append(StreamId("order", f"{number}"), [Paid(by="x" * 600_000)], expected=NO_STREAM)
+        await migrate(source, target, STEPS)
+        assert backend.most == 7
+
+
 class Slow(MemoryBackend):
     """A log whose appends do not end, from the fourth on."""
 
