@@ -200,7 +200,7 @@ class _Proofs:
 
     def has_step(self, name: Name) -> bool:
         """Say whether a step takes a (type, schema)."""
-        return isinstance(self._codec, Upcasting) and self._codec.chains.get(name) is not None
+        return isinstance(self._codec, Upcasting) and self._codec.chains.by_name.get(name) is not None
 
     def of(self, name: Name, one: _Place) -> tuple[bool, str]:
         """Say whether a break in an event is covered, and by what or why not."""
@@ -208,7 +208,7 @@ class _Proofs:
             return False, "no step reaches code that is out already"
         if self._codec is None:
             return False, "no codec was given"
-        if not isinstance(self._codec, Upcasting) or (step := self._codec.chains.get(name)) is None:
+        if not isinstance(self._codec, Upcasting) or (step := self._codec.chains.by_name.get(name)) is None:
             return False, f"no step takes {describe(name)}"
         problem = self._doubt(name, one, self._codec)
         if problem:

@@ -213,7 +213,7 @@ class _Moving:
 
     def __init__(self, steps: Iterable[AnyStep] | Upcasting, held: Digest) -> None:
         chains = steps.chains if isinstance(steps, Upcasting) else Chains(steps)
-        self._chains: Final = chains
+        self._steps: Final = chains.by_name
         self._upcast: Final = steps.decode if isinstance(steps, Upcasting) else chains.upcast
         self._held: Final = (held.commits, held.value)
         #: Of all that was read of the source.
@@ -236,7 +236,7 @@ class _Moving:
         if (shift := self._shifts.get(raw.stream)) is not None:
             # Before the look at the size, of which it is a part.
             envelope.first_version += shift.versions
-        if any((stored.type, stored.schema) in self._chains for stored in envelope.events):
+        if any((stored.type, stored.schema) in self._steps for stored in envelope.events):
             self._carry(raw, version, envelope)
         elif shift is not None:
             self._check_size(raw, envelope, version, shift.step)
@@ -270,7 +270,7 @@ class _Moving:
         events: list[envelope_pb2.StoredEvent] = []
         changes: list[_Change] = []
         for version, stored in enumerate(envelope.events, first_version):
-            step = self._chains.get((stored.type, stored.schema))
+            step = self._steps.get((stored.type, stored.schema))
             if step is None:
                 events.append(stored)
                 continue
@@ -316,7 +316,7 @@ class _Moving:
         return tuple(
             Carried(
                 *name,
-                _how(self._chains[name]),
+                _how(self._steps[name]),
                 taken,
                 tuple(Became(*to, events) for to, events in sorted(self._became[name].items())),
             )
