@@ -282,32 +282,14 @@ async def test_policy_for_newer_events() -> None:
 # --------------------------------------------------------------------------------------------------- what fails
 
 
-def mutates(old: Any) -> Any:
-    old.price = "0"
-    return PlacedV2()
-
-
-async def _waits() -> Any: ...
-
-
-@pytest.mark.parametrize(
-    ("function", "problem"),
-    [
-        (lambda old: 1 / 0, "raised ZeroDivisionError: division by zero"),
-        (lambda old: Paid(), "returned tests.upcasting.Paid, expected tests.upcasting.PlacedV2"),
-        (lambda old: None, "returned NoneType, expected"),
-        (lambda old: _waits(), "returned coroutine, expected"),
-        (mutates, "changed the message it was given"),
-    ],
-)
-async def test_a_step_that_fails(function: Any, problem: str) -> None:
+async def test_a_step_that_fails() -> None:
     """It stops the migration with the event's place and the step's name; mended, the migration goes on."""
-    failing = step(PlacedV1, PlacedV2)(function)
+    failing = step(PlacedV1, PlacedV2)(lambda old: 1 / 0)
     async with memory() as source, memory() as target:
         await source.append(TWO, [Paid(by="ann")], expected=NO_STREAM)
         await source.append(ONE, [Paid(by="ann"), PlacedV1(price="1")], expected=NO_STREAM)
         before = await raw(source)
-        with pytest.raises(Undecodable, match=problem) as caught:
+        with pytest.raises(Undecodable, match="raised ZeroDivisionError: division by zero") as caught:
             await migrate(source, target, [failing, with_currency])
         error = caught.value
         assert (error.stream, error.version, error.position) == (ONE, 2, 2)
