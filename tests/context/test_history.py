@@ -206,9 +206,35 @@ class TestStatus:
         new = subtask_in_states(history_pb2.SubtaskUpdatedV1(subtask_id="T", status='"parked"', title="t"))
         assert new == pb.SubtaskUpdatedEvent(subtask_id="T", title="t", attributes={"status_text": '"\\"parked\\""'})
 
+    def test_own_attribute(self) -> None:
+        """What the event itself says under the attribute's name is not overwritten by the word."""
+        old = history_pb2.SubtaskUpdatedV1(subtask_id="T", status="parked", attributes={"status_text": '"mine"'})
+        assert subtask_in_states(old) == pb.SubtaskUpdatedEvent(subtask_id="T", attributes={"status_text": '"mine"'})
+
     def test_no_status(self) -> None:
         """What says nothing of the status leaves it."""
         assert not subtask_in_states(history_pb2.SubtaskUpdatedV1(title="t")).HasField("status")
+
+
+@pytest.mark.parametrize("schema", [1, 2])
+@pytest.mark.parametrize(
+    ("then", "kept"),
+    [
+        ({"status": "done"}, {"a": "1"}),
+        ({"status": "done", "attributes": {"status_text": '"Ann: ok"'}}, {"a": "1", "status_text": '"Ann: ok"'}),
+        ({"title": "t"}, {"a": "1", "status_text": '"parked"'}),
+    ],
+)
+async def test_a_word_goes_with_its_status(schema: int, then: dict[str, Any], kept: dict[str, str]) -> None:
+    """A later status that is understood, of whichever schema, takes the word for the earlier one away; nothing else."""
+    story = StreamId("story", "S-1")
+    parked = history_pb2.SubtaskUpdatedV1(subtask_id="T", status="parked", attributes={"a": "1"})
+    later = (history_pb2.SubtaskUpdatedV1 if schema == 1 else pb.SubtaskUpdatedEvent)(subtask_id="T", **then)
+    async with EventStore(MemoryBackend(), Codec(pb, history_pb2)) as store:
+        begun = [pb.ContextCreatedEvent(title="Login"), pb.SubtaskAddedEvent(subtask_id="T", status="todo")]
+        await store.append(story, [*begun, parked, later], expected=0)
+        subtask = (await Stories(EventStore(store.backend, codec), MemorySnapshots()).ask("S-1")).state.subtasks["T"]
+    assert (subtask.status, subtask.attributes) == (then.get("status", "todo"), kept)
 
 
 async def test_snapshots() -> None:

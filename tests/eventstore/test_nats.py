@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from collections import Counter
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import pytest
@@ -421,22 +422,25 @@ async def _turns(plan: list[tuple[int, int]]) -> None:
     turn.end()
 
 
-async def test_turns_in_one_turn_of_the_loop() -> None:
-    """Where nothing holds one up, many that wait have their turns at once: their messages leave together."""
+@pytest.mark.parametrize(("waiting", "together"), [(50, [50]), (64, [64]), (200, [64, 64, 64, 8])])
+async def test_turns_in_one_turn_of_the_loop(waiting: int, together: list[int]) -> None:
+    """Where nothing holds one up, many have their turns at once, 64 at a time: their messages leave together."""
     turns, loop = Turns(), asyncio.get_running_loop()
     first = await turns.take(10)
     times = 0
-    had: list[int] = []
+    had: list[tuple[int, int]] = []
 
-    async def take() -> None:
+    async def take(number: int) -> None:
         turn = await turns.take(10)
-        had.append(times)
+        had.append((times, number))
         turn.end()
 
-    tasks = [loop.create_task(take()) for _ in range(50)]
+    tasks = [loop.create_task(take(number)) for number in range(waiting)]
     await asyncio.sleep(0)
     first.end()
-    while len(had) < len(tasks):
-        times += 1
-        await asyncio.sleep(0)
-    assert len(set(had)) == 1
+    async with asyncio.timeout(5):
+        while len(had) < len(tasks):
+            times += 1
+            await asyncio.sleep(0)
+    assert [number for _, number in had] == list(range(waiting))
+    assert list(Counter(turn for turn, _ in had).values()) == together

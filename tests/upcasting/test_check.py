@@ -29,7 +29,8 @@ from upcasting.testing import record
 
 from tests.terminals import STYLE, on_terminal
 from tests.upcasting.messages import _FILE, Paid, Placed, PlacedV1
-from tests.upcasting.test_steps import CODEC, STEPS, UPCASTING
+from tests.upcasting.shop import TODAY as CODEC
+from tests.upcasting.test_steps import STEPS, UPCASTING
 
 if TYPE_CHECKING:
     from typer.testing import Result
@@ -322,7 +323,7 @@ class TestCovered:
     def test_covered(self) -> None:
         """A step takes the event, and golden bytes hold the field."""
         covered, by = self.by(**self.golden(PlacedV1(price="4.20"), PlacedV1(price="9")))
-        assert (covered, by) == (True, "step tests.upcasting.test_steps.in_cents, proved by golden bytes (2)")
+        assert (covered, by) == (True, "step tests.upcasting.shop.in_cents, proved by golden bytes (2)")
 
     def test_deleted(self) -> None:
         """A message that is not among the protos of today any more is covered like any other break."""
@@ -383,7 +384,7 @@ class TestCovered:
         """A step without golden bytes of old code proves nothing."""
         covered, by = self.by(**self.golden(*events))
         assert not covered
-        assert by.startswith("step tests.upcasting.test_steps.in_cents takes it, but ")
+        assert by.startswith("step tests.upcasting.shop.in_cents takes it, but ")
         assert doubt in by
 
     def test_not_decoded(self) -> None:
@@ -675,7 +676,7 @@ class TestCommand:
         """What steps cover does not count, and is shown with what covers it."""
         record("golden", UPCASTING, PlacedV1(price="4.20"))
         out = call(write("old", TestCovered.OLD), write("new", TestCovered.NEW), *COVERED).stdout
-        assert "    covered: step tests.upcasting.test_steps.in_cents, proved by golden bytes (1)\n" in out
+        assert "    covered: step tests.upcasting.shop.in_cents, proved by golden bytes (1)\n" in out
         assert out.endswith(
             "old -> new: BACKWARD\n"
             "  new code reads old data: yes, by steps\n"

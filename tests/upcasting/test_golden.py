@@ -15,7 +15,8 @@ from upcasting import GoldenError, Upcasting, renamed, retired, step, testing
 from upcasting.testing import assert_golden, record
 
 from tests.upcasting.messages import Basket, Line, Paid, Placed, PlacedV1, PlacedV2
-from tests.upcasting.test_steps import STEPS, UPCASTING, by_line, in_cents, with_currency
+from tests.upcasting.shop import by_line, in_cents, with_currency
+from tests.upcasting.test_steps import STEPS, UPCASTING
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -26,29 +26,14 @@ from tests.upcasting.messages import (
     PlacedV2,
     Unrelated,
 )
+from tests.upcasting.shop import TODAY, by_line, in_cents, with_currency
 
 STREAM = StreamId("order", "1")
 
 
-@step(PlacedV1, PlacedV2)
-def in_cents(old: Any) -> Any:
-    return PlacedV2(cents=round(float(old.price) * 100))
-
-
-@step(PlacedV2, Placed)
-def with_currency(old: Any) -> Any:
-    return Placed(cents=old.cents, currency="EUR")
-
-
-@split(Basket, Line, Placed)
-def by_line(old: Any) -> list[Any]:
-    return [Line(number=number + 1) for number in range(old.lines)]
-
-
-CODEC = Codec(Placed, Line, Paid)
 ONLY_FIRST = Codec(Line, Paid)
 STEPS = [in_cents, with_currency, by_line, renamed("order.payed", 1, Paid), retired("order.seen", 1)]
-UPCASTING = Upcasting(CODEC, STEPS)
+UPCASTING = Upcasting(TODAY, STEPS)
 
 
 def stored(message: Any, type: str, schema: int) -> Payload:
@@ -69,7 +54,7 @@ class TestReading:
         """An event of today is what its codec makes of it."""
         message = Placed(cents=1, currency="CHF")
         assert UPCASTING.decode(UPCASTING.encode(message)) == (message,)
-        assert UPCASTING.encode(message) == CODEC.encode(message)
+        assert UPCASTING.encode(message) == TODAY.encode(message)
 
     def test_split(self) -> None:
         """One event becomes several, in the step's order, or none."""
@@ -103,7 +88,7 @@ class TestReading:
         """A retired event is none, whatever its bytes; at the end of a chain too."""
         assert UPCASTING.decode(Payload("order.seen", 1, b"\xff\xff")) == ()
         chain = [step(PlacedV1, Unrelated)(lambda old: Unrelated()), retired("order.unrelated", 1)]
-        upcasting = Upcasting(CODEC, [*chain, with_currency])
+        upcasting = Upcasting(TODAY, [*chain, with_currency])
         assert list(upcasting.decode(stored(PlacedV1(), "order.placed", 1))) == []
         assert upcasting.fans_out("order.placed", 1)
 
@@ -142,7 +127,7 @@ class TestWriting:
         assert UPCASTING.encode(Paid()).type == "order.paid"
 
 
-def chain(*steps: Step[Any, Any], codec: Codec = CODEC) -> Upcasting:
+def chain(*steps: Step[Any, Any], codec: Codec = TODAY) -> Upcasting:
     return Upcasting(codec, steps)
 
 
@@ -309,9 +294,9 @@ class TestTag:
             chain(in_cents, revised),
             chain(in_cents, several),
             chain(retired("order.placed", 1), with_currency),
-            Upcasting(CODEC, [in_cents, with_currency], newer=Newer(types=Policy.IGNORE)),
+            Upcasting(TODAY, [in_cents, with_currency], newer=Newer(types=Policy.IGNORE)),
             Upcasting(Codec(Placed), [in_cents, with_currency], newer=Newer(types=Policy.IGNORE)),
-            Upcasting(CODEC, [in_cents, with_currency], newer=Newer(values=Policy.STOP)),
+            Upcasting(TODAY, [in_cents, with_currency], newer=Newer(values=Policy.STOP)),
         ]
         assert len({upcasting.tag for upcasting in made}) == len(made)
 
@@ -380,7 +365,7 @@ class TestNewer:
 
     def test_the_rest(self) -> None:
         """With a policy declared, what is known is read as ever."""
-        upcasting = Upcasting(CODEC, STEPS, newer=Newer(types=STOP, fields=STOP, values=STOP))
+        upcasting = Upcasting(TODAY, STEPS, newer=Newer(types=STOP, fields=STOP, values=STOP))
         for event in (
             stored(PlacedV1(price="1"), "order.placed", 1),
             stored(Basket(lines=2), "order.basket", 1),

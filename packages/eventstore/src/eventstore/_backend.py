@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Final, Protocol, Self
 
 from eventstore._values import BEGINNING
 
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
         Tail,
         Version,
     )
+
+#: So many appends that come at once are stored whole or not at all by a backend with transactions. Who fills a log
+#: sends no more at once, so that what is there after a failure is a beginning.
+AT_ONCE: Final = 1_000
 
 
 class Backend(Protocol):

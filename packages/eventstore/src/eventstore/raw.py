@@ -10,6 +10,7 @@ import asyncio
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Final
 
+from eventstore._backend import AT_ONCE
 from eventstore._digest import advance
 from eventstore._envelope import parse
 from eventstore._values import NewCommit, RawCommit, Version
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = ["advance", "brought", "fill", "parse"]
 
-# As many as one transaction of the SQLite backend takes, so that a window is stored whole or not at all.
-_WINDOW_COMMITS: Final = 1_000
 _WINDOW_BYTES: Final = 4 * 1024 * 1024
 
 
@@ -88,7 +87,7 @@ class _Filling:
         """Take a commit; say whether the window is full."""
         self._window.append(commit)
         self._bytes += len(commit.envelope)
-        return len(self._window) == _WINDOW_COMMITS or self._bytes >= _WINDOW_BYTES
+        return len(self._window) == AT_ONCE or self._bytes >= _WINDOW_BYTES
 
     async def send(self) -> None:
         """Send the window once the one before it is stored."""

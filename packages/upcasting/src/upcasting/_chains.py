@@ -12,7 +12,7 @@ from upcasting._errors import InvalidSteps
 from upcasting._steps import Step, full_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 Name: TypeAlias = tuple[str, int]
 AnyStep: TypeAlias = Step[Any, Any]
@@ -27,43 +27,28 @@ class Chains:
     """
 
     def __init__(self, steps: Iterable[AnyStep]) -> None:
-        self._steps: Final[dict[Name, AnyStep]] = {}
+        taken: dict[Name, AnyStep] = {}
         for step in steps:
             if not isinstance(step, Step):
                 raise InvalidSteps("steps", f"expected steps, got {step!r:.80}")
             name = (step.type, step.schema)
-            if name in self._steps:
-                raise InvalidSteps(step.name, f"{self._steps[name].name} takes {describe(name)} already")
-            self._steps[name] = step
+            if name in taken:
+                raise InvalidSteps(step.name, f"{taken[name].name} takes {describe(name)} already")
+            taken[name] = step
+        #: The step that takes events of each type and schema, in the order in which they were given.
+        self.by_name: Final[Mapping[Name, AnyStep]] = taken
         # The step after each class of message that a step returns.
-        self._next: Final = {cls: self._steps.get(event_name(cls)) for step in self._steps.values() for cls in step.new}
+        self._next: Final = {cls: taken.get(event_name(cls)) for step in taken.values() for cls in step.new}
         self._check()
         #: Every type and schema of which an event may become several or none.
-        self.many: Final = frozenset(name for name in self._steps if self._becomes_many(name))
-
-    def __contains__(self, name: Name) -> bool:
-        """Say whether a step takes events of this type and schema."""
-        return name in self._steps
-
-    @property
-    def steps(self) -> Sequence[AnyStep]:
-        """All steps, in the order in which they were given."""
-        return tuple(self._steps.values())
-
-    def get(self, name: Name) -> AnyStep | None:
-        """Return the step that takes events of a type and schema."""
-        return self._steps.get(name)
-
-    def __getitem__(self, name: Name) -> AnyStep:
-        """Return the step that takes events of a type and schema."""
-        return self._steps[name]
+        self.many: Final = frozenset(name for name in self.by_name if self._becomes_many(name))
 
     @property
     def fingerprint(self) -> str:
         """A text that is another one as soon as the chains make something else of an event."""
         lines = sorted(
             f"{step.type} {step.schema} {step.revision} {step.many} {[event_name(cls) for cls in step.new]}"
-            for step in self._steps.values()
+            for step in self.by_name.values()
         )
         return hashlib.sha256("\n".join(lines).encode()).hexdigest() if lines else ""
 
@@ -73,7 +58,7 @@ class Chains:
         Raises:
             CannotDecode: the payload does not parse, or a step fails.
         """
-        step = self._steps[stored.type, stored.schema]
+        step = self.by_name[stored.type, stored.schema]
         return () if step.old is None else self.carry(step, parsed(step.old, stored.payload))
 
     def carry(self, step: AnyStep, message: Message) -> Sequence[Message]:
@@ -95,11 +80,11 @@ class Chains:
     # What is wrong with steps
 
     def _check(self) -> None:
-        for step in self._steps.values():
+        for step in self.by_name.values():
             for cls in step.new:
                 self._check_link(step, cls)
         done: set[Name] = set()
-        for name in self._steps:
+        for name in self.by_name:
             self._check_circle(name, done)
 
     def _check_link(self, step: AnyStep, cls: type[Message]) -> None:
@@ -127,18 +112,18 @@ class Chains:
                 continue
             if name in path:
                 way = [*list(path)[list(path).index(name) :], name]
-                raise InvalidSteps(self._steps[name].name, f"leads in a circle: {' -> '.join(map(describe, way))}")
-            if name in done or name not in self._steps:
+                raise InvalidSteps(self.by_name[name].name, f"leads in a circle: {' -> '.join(map(describe, way))}")
+            if name in done or name not in self.by_name:
                 continue
             path[name] = None
             waiting.append((name, True))
-            waiting += ((event_name(cls), False) for cls in self._steps[name].new)
+            waiting += ((event_name(cls), False) for cls in self.by_name[name].new)
 
     def _becomes_many(self, name: Name) -> bool:
         waiting, seen = [name], set[Name]()
         while waiting:
             name = waiting.pop()
-            step = self._steps.get(name)
+            step = self.by_name.get(name)
             if step is None or name in seen:
                 continue
             if step.many:
@@ -146,6 +131,45 @@ class Chains:
             seen.add(name)
             waiting += map(event_name, step.new)
         return False
+
+
+def check_against(chains: Chains, today: dict[Name, type[Message]]) -> None:
+    """Check that every step leads on to today's messages, and that no schema is left out.
+
+    Raises:
+        InvalidSteps: it is not so; the error names the step.
+    """
+    known = {*today, *chains.by_name}
+    newest: dict[str, int] = {}
+    for type, schema in today:
+        newest[type] = max(newest.get(type, 0), schema)
+    for step in chains.by_name.values():
+        if step.schema > newest.get(step.type, step.schema):
+            problem = f"never reached: the newest schema of {step.type} in the codec is {newest[step.type]}"
+            raise InvalidSteps(step.name, problem)
+        for cls in step.new:
+            _check_end(step, cls, chains, today)
+    for type, schema in sorted(known):
+        for older in range(1, schema):
+            if (type, older) not in known:
+                raise InvalidSteps(
+                    "steps",
+                    f"{describe((type, older))} has no step, and {describe((type, schema))} is known: write one, or say"
+                    f" retired({type!r}, {older}) where none was ever stored",
+                )
+
+
+def _check_end(step: AnyStep, cls: type[Message], chains: Chains, today: dict[Name, type[Message]]) -> None:
+    name = event_name(cls)
+    if name in chains.by_name:
+        return
+    if name not in today:
+        raise InvalidSteps(step.name, f"leads to {describe(name)}, which is neither in the codec nor taken by a step")
+    if today[name] is not cls:
+        raise InvalidSteps(
+            step.name,
+            f"returns {full_name(cls)}, where the codec has {full_name(today[name])} as {describe(name)}",
+        )
 
 
 def describe(name: Name) -> str:

@@ -230,7 +230,7 @@ class _Proofs:
 
     def know(self, name: Name) -> bool:
         """Say whether there is reason to believe that something is stored as a (type, schema)."""
-        has_step = isinstance(self._codec, Upcasting) and self._codec.chains.get(name) is not None
+        has_step = isinstance(self._codec, Upcasting) and name in self._codec.chains.by_name
         return has_step or name in self._golden
 
     def of(self, name: Name, one: _Place) -> tuple[bool, str]:
@@ -239,7 +239,7 @@ class _Proofs:
             return False, "no step reaches code that is out already"
         if self._codec is None:
             return False, "no codec was given"
-        if not isinstance(self._codec, Upcasting) or (step := self._codec.chains.get(name)) is None:
+        if not isinstance(self._codec, Upcasting) or (step := self._codec.chains.by_name.get(name)) is None:
             return False, f"no step takes {describe(name)}"
         problem = self._doubt(name, one, self._codec)
         if problem:

@@ -45,9 +45,9 @@ class Outgrown(UpcastingError):
 
     Attributes:
         stream: the commit's.
-        version: of the event that has grown most.
+        version: of the event that has grown most; of the first where no step took any.
         position: the commit's.
-        step: the first that took that event.
+        step: the first that took that event; the one that moved the versions of the stream where none did.
         size: of the envelope, in bytes.
     """
 

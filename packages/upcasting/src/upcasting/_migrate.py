@@ -105,7 +105,7 @@ async def migrate(
     The target must be empty or hold the beginning of what the migration makes, which is what an interrupted one leaves:
     calling again goes on from there. At the end it is read back and compared. Nobody else may write to it meanwhile.
 
-    Memory grows with the number of streams whose versions have moved, by some 200 bytes each.
+    Memory grows with the number of streams whose versions have moved, by some 300 bytes each.
 
     Args:
         source: the log to read; its codec is not needed.
@@ -159,7 +159,7 @@ async def _made(
 ) -> AsyncGenerator[Sequence[NewCommit], None]:
     """Yield what the target lacks; nothing, when the source has no more for now."""
     head = await source.backend.head()
-    async with aclosing(_read(source, cut_over)) as items:
+    async with aclosing(_read(source, cut_over, head)) as items:
         async for item in items:
             if not isinstance(item, Progress):
                 if made := [new for raw in item if (new := moving.take(raw)) is not None]:
@@ -173,23 +173,23 @@ async def _made(
 
 
 async def _read(
-    source: EventStore, cut_over: asyncio.Event | None
+    source: EventStore, cut_over: asyncio.Event | None, head: int
 ) -> AsyncGenerator[Sequence[RawCommit] | Progress, None]:
-    """Yield the source's commits up to its head of now, or of the cut-over."""
-    if cut_over is None:
-        async with aclosing(source.backend.log(after=Position(0))) as chunks:
-            async for chunk in chunks:
-                yield chunk
-        return
-    end: int | None = None
-    async with aclosing(source.backend.follow(after=Position(0))) as items:
+    """Yield the source's commits up to its head of now, or of the cut-over, whoever goes on writing."""
+    log = source.backend
+    end = head if cut_over is None else None
+    async with aclosing((log.log if cut_over is None else log.follow)(after=Position(0))) as items:
         async for item in items:
-            yield item
-            if end is None and cut_over.is_set():
-                end = await source.backend.head()
             position = item.position if isinstance(item, Progress) else item[-1].position
+            yield item if end is None or position <= end else _cut(item, end)
+            if end is None and cut_over is not None and cut_over.is_set():
+                end = await log.head()
             if end is not None and position >= end:
                 return
+
+
+def _cut(item: Sequence[RawCommit] | Progress, end: int) -> Sequence[RawCommit]:
+    return () if isinstance(item, Progress) else [raw for raw in item if raw.position <= end]
 
 
 class _Change(NamedTuple):
@@ -200,12 +200,20 @@ class _Change(NamedTuple):
     growth: int
 
 
+class _Shift(NamedTuple):
+    """By how much the versions of a stream have moved."""
+
+    versions: int
+    #: Of those that moved them last, the one that makes the most of an event.
+    step: AnyStep
+
+
 class _Moving:
     """A migration on its way through the source, told what its target held when it began."""
 
     def __init__(self, steps: Iterable[AnyStep] | Upcasting, held: Digest) -> None:
         chains = steps.chains if isinstance(steps, Upcasting) else Chains(steps)
-        self._chains: Final = chains
+        self._steps: Final = chains.by_name
         self._upcast: Final = steps.decode if isinstance(steps, Upcasting) else chains.upcast
         self._held: Final = (held.commits, held.value)
         #: Of all that was read of the source.
@@ -214,8 +222,8 @@ class _Moving:
         self.made: Final = Digest()
         self.position = 0
         self.left_out = 0
-        # By how much versions have moved, in streams where they have.
-        self._shifts: Final[dict[StreamId, int]] = {}
+        # In streams where versions have moved.
+        self._shifts: Final[dict[StreamId, _Shift]] = {}
         self._became: Final[dict[Name, Counter[Name]]] = {}
         self._taken: Final[Counter[Name]] = Counter()
 
@@ -224,13 +232,17 @@ class _Moving:
         self.position = raw.position
         envelope = parse(raw)
         self.read.add(raw, envelope)
-        shift = self._shifts.get(raw.stream, 0)
-        if any((stored.type, stored.schema) in self._chains for stored in envelope.events):
-            self._carry(raw, envelope, shift)
+        version = envelope.first_version
+        if (shift := self._shifts.get(raw.stream)) is not None:
+            # Before the look at the size, of which it is a part.
+            envelope.first_version += shift.versions
+        if any((stored.type, stored.schema) in self._steps for stored in envelope.events):
+            self._carry(raw, version, envelope)
+        elif shift is not None:
+            self._check_size(raw, envelope, version, shift.step)
         if not envelope.events:
             self.left_out += 1
             return None
-        envelope.first_version += shift
         self.made.add(raw, envelope)
         return brought(raw, envelope) if self._lacked() else None
 
@@ -253,24 +265,24 @@ class _Moving:
             " steps make of the source: begin with a new log"
         )
 
-    def _carry(self, raw: RawCommit, envelope: envelope_pb2.Envelope, shift: int) -> None:
-        """Put what the steps make of a commit's events in their place."""
-        before = len(envelope.events)
+    def _carry(self, raw: RawCommit, first_version: int, envelope: envelope_pb2.Envelope) -> None:
+        """Put what the steps make of a commit's events in their place; the source has them from a version on."""
         events: list[envelope_pb2.StoredEvent] = []
         changes: list[_Change] = []
-        for version, stored in enumerate(envelope.events, envelope.first_version):
-            step = self._chains.get((stored.type, stored.schema))
+        for version, stored in enumerate(envelope.events, first_version):
+            step = self._steps.get((stored.type, stored.schema))
             if step is None:
                 events.append(stored)
                 continue
             became = self._results(raw, version, stored)
             events += became
             changes.append(_Change(version, step, sum(one.ByteSize() for one in became) - stored.ByteSize()))
+        largest = max(changes, key=lambda change: change.growth)
+        self._move(raw.stream, len(events) - len(envelope.events), largest.step)
         carried = envelope_pb2.Envelope(events=events)
         envelope.ClearField("events")
         envelope.MergeFrom(carried)
-        self._check_size(raw, envelope, max(changes, key=lambda change: change.growth))
-        self._move(raw.stream, shift + len(events) - before)
+        self._check_size(raw, envelope, largest.version, largest.step)
 
     def _results(
         self, raw: RawCommit, version: int, stored: envelope_pb2.StoredEvent
@@ -287,26 +299,24 @@ class _Moving:
         return results
 
     @staticmethod
-    def _check_size(raw: RawCommit, envelope: envelope_pb2.Envelope, largest: _Change) -> None:
+    def _check_size(raw: RawCommit, envelope: envelope_pb2.Envelope, version: int, step: AnyStep) -> None:
         # The time at which it was recorded is set anew, and has room beyond the limit.
         envelope.ClearField("recorded_at")
         if (size := envelope.ByteSize()) > MAX_ENVELOPE_BYTES:
-            raise Outgrown(
-                raw.stream, version=largest.version, position=raw.position, step=largest.step.name, size=size
-            )
+            raise Outgrown(raw.stream, version=version, position=raw.position, step=step.name, size=size)
 
-    def _move(self, stream: StreamId, shift: int) -> None:
-        if shift:
-            self._shifts[stream] = shift
-        else:
-            self._shifts.pop(stream, None)
+    def _move(self, stream: StreamId, events: int, step: AnyStep) -> None:
+        before = self._shifts.pop(stream, None)
+        versions = events if before is None else before.versions + events
+        if versions:
+            self._shifts[stream] = _Shift(versions, step if events or before is None else before.step)
 
     def carried(self) -> tuple[Carried, ...]:
         """Return what became of all that steps took."""
         return tuple(
             Carried(
                 *name,
-                _how(self._chains[name]),
+                _how(self._steps[name]),
                 taken,
                 tuple(Became(*to, events) for to, events in sorted(self._became[name].items())),
             )

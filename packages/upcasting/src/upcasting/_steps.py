@@ -70,6 +70,7 @@ class Step(Generic[Old, Result]):
         Raises:
             CannotDecode: the function raised, returned something else than it promised, or changed its input.
         """
+        # Bytes are compared, not messages: one that holds a NaN is not even equal to itself.
         before = message.SerializeToString(deterministic=True)
         try:
             returned: Any = self._function(message)

@@ -7,13 +7,12 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 import msgspec
-from eventstore import CannotDecode, Codec, InvalidInput, Payload, event_name
+from eventstore import CannotDecode, Codec, InvalidInput, Payload
 from eventstore.v1 import envelope_pb2
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import Message
 from google.protobuf.unknown_fields import UnknownFieldSet
 
-from upcasting._chains import AnyStep, Chains, Name, describe
-from upcasting._errors import InvalidSteps
+from upcasting._chains import AnyStep, Chains, Name, check_against, describe, parsed
 from upcasting._steps import full_name
 
 if TYPE_CHECKING:
@@ -61,13 +60,14 @@ class Upcasting:
         #: The steps, joined.
         self.chains: Final = Chains(steps)
         self._newer: Final = Newer() if newer is None else newer
-        self._old: Final = {step.old: step for step in self.chains.steps if step.old is not None and not step.renames}
+        taken = self.chains.by_name
+        self._old: Final = {step.old: step for step in taken.values() if step.old is not None and not step.renames}
         today = codec.registered
-        _check_gaps(self.chains, today)
+        check_against(self.chains, today)
         # The class as which each (type, schema) is decoded, None where nobody looks at it, and the step that follows.
         self._known: Final[dict[Name, tuple[type[Message] | None, AnyStep | None]]] = {
             **{name: (cls, None) for name, cls in today.items()},
-            **{(step.type, step.schema): (step.old, step) for step in self.chains.steps},
+            **{name: (step.old, step) for name, step in taken.items()},
         }
         # Asked for each event that is read, so that each is one look-up away.
         self._many: Final = self.chains.many
@@ -108,10 +108,7 @@ class Upcasting:
         cls, step = known
         if cls is None:
             return ()
-        try:
-            message = cls.FromString(payload)
-        except DecodeError as error:
-            raise CannotDecode(f"payload is not a {full_name(cls)}: {error}") from None
+        message = parsed(cls, payload)
         if self._looks and (found := self._newer_parts(message)) is not None:
             return _stand_in(*found, stored)
         return (message,) if step is None else self.chains.carry(step, message)
@@ -155,41 +152,6 @@ def _stand_in(policy: Policy, problem: str, stored: Payload) -> Sequence[Message
     if policy is Policy.IGNORE:
         return ()
     return (envelope_pb2.StoredEvent(type=stored.type, schema=stored.schema, payload=stored.payload),)
-
-
-def _check_gaps(chains: Chains, today: dict[Name, type[Message]]) -> None:
-    """Check that every step leads on to today's messages, and that no schema is left out."""
-    known = {*today, *((step.type, step.schema) for step in chains.steps)}
-    newest: dict[str, int] = {}
-    for type, schema in today:
-        newest[type] = max(newest.get(type, 0), schema)
-    for step in chains.steps:
-        if step.schema > newest.get(step.type, step.schema):
-            problem = f"never reached: the newest schema of {step.type} in the codec is {newest[step.type]}"
-            raise InvalidSteps(step.name, problem)
-        for cls in step.new:
-            _check_end(step, cls, chains, today)
-    for type, schema in sorted(known):
-        for older in range(1, schema):
-            if (type, older) not in known:
-                raise InvalidSteps(
-                    "steps",
-                    f"{describe((type, older))} has no step, and {describe((type, schema))} is known: write one, or say"
-                    f" retired({type!r}, {older}) where none was ever stored",
-                )
-
-
-def _check_end(step: AnyStep, cls: type[Message], chains: Chains, today: dict[Name, type[Message]]) -> None:
-    name = event_name(cls)
-    if name in chains:
-        return
-    if name not in today:
-        raise InvalidSteps(step.name, f"leads to {describe(name)}, which is neither in the codec nor taken by a step")
-    if today[name] is not cls:
-        raise InvalidSteps(
-            step.name,
-            f"returns {full_name(cls)}, where the codec has {full_name(today[name])} as {describe(name)}",
-        )
 
 
 def _unknown_fields(message: Message) -> Iterator[str]:

@@ -11,15 +11,12 @@ from upcasting import step
 
 from context_service.events.v1 import events_pb2 as pb
 from context_service.events.v1 import history_pb2 as then
-from context_service.words import decision_status_named, subtask_status_named
+from context_service.words import STATUS_TEXT, decision_status_named, subtask_status_named
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 M = TypeVar("M", bound=Message)
-
-#: The attribute that keeps the status of a subtask where it is none of today's.
-STATUS_TEXT: Final = "status_text"
 
 
 @step(then.DecisionAddedV1, pb.DecisionAddedEvent)
@@ -36,13 +33,16 @@ def decision_with_list_and_state(old: then.DecisionAddedV1) -> pb.DecisionAddedE
 
 @step(then.SubtaskUpdatedV1, pb.SubtaskUpdatedEvent)
 def subtask_in_states(old: then.SubtaskUpdatedV1) -> pb.SubtaskUpdatedEvent:
-    """Make a state of the status; a word that is none leaves the state as it was and is kept as an attribute."""
+    """Make a state of the status; a word that is none leaves the state as it was and is kept as an attribute.
+
+    An attribute of that name that the event has already says what it said: the writer's own words win.
+    """
     new = _same_fields(old, pb.SubtaskUpdatedEvent, but="status")
     if not old.HasField("status"):
         return new
     if (state := subtask_status_named(old.status)) is not None:
         new.status = state
-    else:
+    elif STATUS_TEXT not in new.attributes:
         new.attributes[STATUS_TEXT] = msgspec.json.encode(old.status).decode()
     return new
 

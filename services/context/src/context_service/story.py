@@ -9,6 +9,7 @@ import msgspec
 from immutables import Map
 
 from context_service.events.v1 import events_pb2 as pb
+from context_service.words import STATUS_TEXT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -255,6 +256,9 @@ def _subtask_updated(story: Story, event: pb.SubtaskUpdatedEvent) -> Story:
     )
     if event.HasField("depends_on"):
         changed["depends_on"] = tuple(event.depends_on.values)
+    if event.HasField("status") and (subtask := story.subtasks.get(event.subtask_id)) is not None:
+        # A status that is understood takes away the word for one that was not.
+        changed["attributes"] = {key: value for key, value in subtask.attributes.items() if key != STATUS_TEXT}
     return _changed(story, "subtasks", event.subtask_id, event, **changed)
 
 
@@ -409,7 +413,7 @@ def _changed(story: Story, kind: str, id: str, event: Any, /, **changed: Any) ->
     if thing is None:
         return story
     if event is not None and event.attributes:
-        changed["attributes"] = thing.attributes | dict(event.attributes)
+        changed["attributes"] = changed.get("attributes", thing.attributes) | dict(event.attributes)
     return msgspec.structs.replace(story, **{kind: things.set(id, msgspec.structs.replace(thing, **changed))})
 
 
@@ -419,7 +423,7 @@ def _removed(story: Story, kind: str, id: str) -> Story:
 
 
 #: Changes whenever ``dump`` or the meaning of the state does.
-FORMAT: Final = "story-1"
+FORMAT: Final = "story-2"
 T = TypeVar("T")
 
 

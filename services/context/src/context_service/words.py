@@ -30,6 +30,8 @@ SUBTASK_STATUSES: Final = (
     "completed",
     "cancelled",
 )
+#: The attribute of a subtask that says its status in a word that is none of these.
+STATUS_TEXT: Final = "status_text"
 TERMINAL_SUBTASK_STATUSES: Final = frozenset({"done", "completed", "cancelled", "failed"})
 
 DECISION_STATUSES: Final = ("PROPOSED", "APPROVED", "REJECTED", "IMPLEMENTED", "DEPRECATED", "DELETED")
