@@ -104,3 +104,10 @@ async def words() -> AsyncIterator[Any]:
 
 async def no_manager() -> None:
     pass
+
+
+@asynccontextmanager
+async def unset() -> AsyncIterator[list[Deployed]]:
+    """Needs a variable that is not there."""
+    os.environ["SHOP_DATABASE"]
+    yield []

@@ -369,6 +369,7 @@ def test_narrow_terminal() -> None:
         (f"{HERE}:words", "expected to be given Deployed values, got ['sums']"),
         (f"{HERE}:twice", "two projections have the same name"),
         (f"{HERE}:refused", f"{HERE}:refused: [Errno 111] Connection refused"),
+        (f"{HERE}:unset", f"{HERE}:unset raised KeyError: 'SHOP_DATABASE'"),
         (f"{HERE}:without_a_store", "its folder does not exist"),
     ],
 )

@@ -203,7 +203,7 @@ async def forget(projection: Projection[Tx], model: Model[Tx]) -> None:
     """Empty a view, and remove all that is recorded of it, also of its rebuilds.
 
     That is for a projection that gets another name, or is taken out of the program. Before that, end its runners: one
-    that goes on begins anew.
+    that goes on begins anew, and two that never heard of each other are not kept apart.
 
     Raises:
         UnknownProjection: it has not run on this target.

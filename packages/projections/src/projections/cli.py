@@ -103,8 +103,12 @@ async def _fleet(ctx: typer.Context) -> AsyncIterator[dict[str, Deployed]]:
     async with AsyncExitStack() as stack:
         try:
             found = await stack.enter_async_context(_made(where))
+        except (EventStoreError, ProjectionError):
+            raise
         except OSError as error:
             raise _Mistake(f"{where}: {error}") from error
+        except Exception as error:
+            raise _Mistake(f"{where} raised {type(error).__name__}: {error}") from error
         if not isinstance(found, Sequence) or not all(isinstance(one, Deployed) for one in found):
             raise _Mistake(f"{where}: expected to be given Deployed values, got {found!r:.80}")
         fleet = {one.projection.name: one for one in found}
