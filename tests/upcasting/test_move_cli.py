@@ -142,6 +142,7 @@ class TestAudit:
         append(*[PlacedV1(price="1")] * 10)
         [held, told] = lines(*self.ARGUMENTS, "--sample", "4")
         assert (held["decoded"], held["events"], told["decoded"]) == (4, 10, 4)
+        assert "readable, as far as the sample tells" in run(*self.ARGUMENTS, "--sample", "4")
 
     @pytest.mark.parametrize("columns", [60, 120])
     def test_on_a_terminal(self, columns: int) -> None:

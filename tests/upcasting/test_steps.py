@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import sys
 from typing import Any
 
 import pytest
@@ -235,6 +236,7 @@ class TestFailing:
         ("function", "problem"),
         [
             (lambda old: 1 / 0, r"raised ZeroDivisionError: division by zero"),
+            (lambda old: sys.exit(3), r"raised SystemExit: 3"),
             (lambda old: Paid(), r"returned tests.upcasting.Paid, expected tests.upcasting.PlacedV2"),
             (lambda old: None, r"returned NoneType, expected"),
             (lambda old: [PlacedV2()], r"returned list, expected"),

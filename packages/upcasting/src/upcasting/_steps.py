@@ -74,7 +74,7 @@ class Step(Generic[Old, Result]):
         before = message.SerializeToString(deterministic=True)
         try:
             returned: Any = self._function(message)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise CannotDecode(f"step {self.name} raised {type(error).__name__}: {error}") from error
         if message.SerializeToString(deterministic=True) != before:
             raise CannotDecode(f"step {self.name} changed the message it was given; steps return new ones")
