@@ -207,8 +207,10 @@ def _logging(log_level: str) -> str:
         raise InvalidInput("log-level", f"expected DEBUG, INFO, WARNING or ERROR; got {log_level!r}")
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     if level != "DEBUG":
-        # It repeats with every try what read models and snapshots tell once.
-        logging.getLogger("neo4j.pool").setLevel(logging.CRITICAL)
+        # One repeats with every try what read models and snapshots tell once; the other says of our own queries, each
+        # time, that a label or type is not used yet.
+        for name in ("neo4j.pool", "neo4j.notifications"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
     return level
 
 
