@@ -222,7 +222,7 @@ class Turns:
 
     Not a lock: that wakes one task in a turn of the loop, which then sends one message by itself. Here the next few are
     awake already, and where nothing holds one up they all send in the same turn of the loop. A migration from SQLite
-    moved 13,300 to 16,100 events a second this way, and 8,900 to 11,400 with an `asyncio.Lock`: 26 to 35 % fewer.
+    moved 13,300 to 16,100 events a second this way, and 8,900 to 11,400 with an `asyncio.Lock`: 26 to 34 % fewer.
     """
 
     def __init__(self) -> None:
