@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import closing
-from typing import TYPE_CHECKING
+from contextlib import asynccontextmanager, closing
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from eventstore import StreamId, open_store
 from projections import Monitor, Projection, rebuild, reset
@@ -14,9 +14,13 @@ from tests.projections.test_run import Scene
 from tests.projections.views import CODEC, numbers
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
-    from projections import Batch, Name
+    from projections import Batch, Name, Rebuilt
+
+    Setup: TypeAlias = Callable[[sqlite3.Connection, Name], None]
+    Apply: TypeAlias = Callable[[sqlite3.Connection, Batch], None]
 
 
 def table(tx: sqlite3.Connection, name: Name) -> None:
@@ -64,6 +68,61 @@ async def test_reset_keeps_tables(tmp_path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("SELECT * FROM rows").fetchall() == []
         assert connection.execute("SELECT name FROM sqlite_master WHERE name = 'rows_by_n'").fetchone()
+
+
+class Made:
+    """A view of one projection, ``sums``, that has seen one commit, and its file."""
+
+    def __init__(self, path: Path, setup: Setup, apply: Apply, *owns: str) -> None:
+        self.path = path / "view.db"
+        self.projection = Projection("sums", apply, owns=owns, setup=setup)
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[Scene]:
+        async with open_store("memory://", CODEC) as store, SqliteModel(self.path) as model:
+            scene = Scene(self.projection, store, model, Monitor())
+            await self.more(scene, "1")
+            yield scene
+
+    async def more(self, scene: Scene, id: str) -> None:
+        last = await scene.append(id, 1)
+        async with scene.running():
+            await scene.until(last)
+
+    async def rebuild(self, scene: Scene) -> Rebuilt:
+        return await rebuild(self.projection, scene.store, scene.model)
+
+    def run(self, statement: str) -> list[Any]:
+        """Run a statement on a connection of its own, as a reader or an operator does."""
+        with closing(sqlite3.connect(self.path)) as connection, connection:
+            return connection.execute(statement).fetchall()
+
+
+QUOTED = '"a ""b"""'
+
+
+def words(tx: sqlite3.Connection, name: Name) -> None:
+    tx.execute(f'CREATE TABLE IF NOT EXISTS "{name("order")}"("order" TEXT PRIMARY KEY, {QUOTED} INTEGER)')
+    tx.execute(f'CREATE INDEX IF NOT EXISTS "{name("group")}" ON "{name("order")}"({QUOTED})')
+
+
+def insert_words(tx: sqlite3.Connection, batch: Batch) -> None:
+    for commit in batch:
+        tx.execute(f'INSERT INTO "{batch.name("order")}" VALUES (?, 1)', (commit.stream.id,))  # noqa: S608
+
+
+async def test_words_of_sql(tmp_path: Path) -> None:
+    """Tables, columns and indexes may be called by words of SQL."""
+    made = Made(tmp_path, words, insert_words, "order")
+    async with made.open() as scene:
+        for id in ("2", "3"):
+            assert not (await made.rebuild(scene)).difference
+            await made.more(scene, id)
+        made.run(f'UPDATE "order" SET {QUOTED} = 2 WHERE "order" = 2')  # noqa: S608 (our own name)
+        assert (await made.rebuild(scene)).difference.changed == ('["order", "2"]',)
+        await reset(made.projection, scene.store, scene.model)
+    assert made.run('SELECT * FROM "order"') == []
+    assert made.run("SELECT name FROM sqlite_master WHERE sql NOT NULL AND type = 'index'") == [("group",)]
 
 
 async def test_ended_transaction(tmp_path: Path) -> None:

@@ -145,9 +145,9 @@ class SqliteModel:
         def clear(connection: sqlite3.Connection) -> None:
             for plain, table in tables:
                 if plain != table:
-                    connection.execute(f"DROP TABLE IF EXISTS {table}")
+                    connection.execute(f"DROP TABLE IF EXISTS {_quoted(table)}")
                 elif _exists(connection, table):
-                    connection.execute(f"DELETE FROM {table}")  # noqa: S608 (a checked name)
+                    connection.execute(f"DELETE FROM {_quoted(table)}")  # noqa: S608 (quoted)
 
         return clear
 
@@ -157,17 +157,17 @@ class SqliteModel:
 
         def swap(connection: sqlite3.Connection) -> None:
             for plain, rebuilt in tables:
-                connection.execute(f"DROP TABLE IF EXISTS {plain}")
+                connection.execute(f"DROP TABLE IF EXISTS {_quoted(plain)}")
                 # A projection may make a table only when it has a row for it.
                 if _exists(connection, rebuilt):
-                    connection.execute(f"ALTER TABLE {rebuilt} RENAME TO {plain}")
+                    connection.execute(f"ALTER TABLE {_quoted(rebuilt)} RENAME TO {_quoted(plain)}")
                     _rename_indexes(connection, plain, end=name(""))
 
         return swap
 
 
 def _exists(connection: sqlite3.Connection, table: str) -> bool:
-    return connection.execute(f"PRAGMA table_info({table})").fetchone() is not None
+    return connection.execute(f"PRAGMA table_info({_quoted(table)})").fetchone() is not None
 
 
 def _rename_indexes(connection: sqlite3.Connection, table: str, *, end: str) -> None:
@@ -175,7 +175,7 @@ def _rename_indexes(connection: sqlite3.Connection, table: str, *, end: str) -> 
     query = "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND tbl_name = ? AND sql IS NOT NULL"
     for index, statement in connection.execute(query, (table,)).fetchall():
         if end in index:
-            connection.execute(f'DROP INDEX "{index}"')
+            connection.execute(f"DROP INDEX {_quoted(index)}")
             connection.execute(statement.replace(index, index.replace(end, ""), 1))
 
 
@@ -258,10 +258,10 @@ class _Reading:
         keys, columns = self._shape(connection)
         if not columns:
             return []  # there is no such table
-        key = ", ".join(keys)
+        key, chosen = (", ".join(map(_quoted, names)) for names in (keys, [*keys, *columns]))
         where = f"WHERE ({key}) > ({', '.join('?' * len(keys))})" if self._after else ""
         rows = connection.execute(
-            f"SELECT {', '.join([*keys, *columns])} FROM {self._actual} {where} ORDER BY {key} LIMIT {_PAGE}",  # noqa: S608 (checked names)
+            f"SELECT {chosen} FROM {_quoted(self._actual)} {where} ORDER BY {key} LIMIT {_PAGE}",  # noqa: S608 (quoted)
             self._after,
         ).fetchall()
         if rows:
@@ -274,9 +274,14 @@ class _Reading:
 
     def _shape(self, connection: sqlite3.Connection) -> tuple[list[str], list[str]]:
         """Return the columns of the primary key, and all columns."""
-        rows = connection.execute(f"PRAGMA table_info({self._actual})").fetchall()
+        rows = connection.execute(f"PRAGMA table_info({_quoted(self._actual)})").fetchall()
         keys = [name for _, name, _, _, _, place in sorted(rows, key=lambda row: row[5]) if place]
         return keys or ["rowid"], [name for _, name, *_ in rows]
+
+
+def _quoted(name: str) -> str:
+    """Return a name as statements hold it, whatever it is: also a word of SQL, such as order."""
+    return '"' + name.replace('"', '""') + '"'
 
 
 def _checked(table: str) -> str:
