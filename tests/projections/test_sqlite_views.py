@@ -6,6 +6,7 @@ import sqlite3
 from contextlib import asynccontextmanager, closing
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import pytest
 from eventstore import StreamId, open_store
 from projections import Monitor, Projection, rebuild, reset
 from projections.sqlite import SqliteModel
@@ -123,6 +124,62 @@ async def test_words_of_sql(tmp_path: Path) -> None:
         await reset(made.projection, scene.store, scene.model)
     assert made.run('SELECT * FROM "order"') == []
     assert made.run("SELECT name FROM sqlite_master WHERE sql NOT NULL AND type = 'index'") == [("group",)]
+
+
+MANY = 2_500
+"""More than two pages."""
+
+LAST = f"DELETE FROM rows WHERE _rowid_ = {MANY}"  # noqa: S608
+BY_N = f"DELETE FROM rows WHERE n = {MANY - 1}"  # noqa: S608
+
+
+def keyed(key: str, *, end: str = "") -> Setup:
+    """Return what makes a table with a row for each of many numbers."""
+
+    def setup(tx: sqlite3.Connection, name: Name) -> None:
+        tx.execute(f"CREATE TABLE IF NOT EXISTS {name('rows')}(n INTEGER, word TEXT COLLATE NOCASE{key}){end}")
+
+    return setup
+
+
+def many(word: Callable[[int], tuple[int | None, str]]) -> Apply:
+    def apply(tx: sqlite3.Connection, batch: Batch) -> None:
+        statement = f"INSERT INTO {batch.name('rows')}(n, word) VALUES (?, ?)"  # noqa: S608
+        tx.executemany(statement, map(word, range(MANY)))
+
+    return apply
+
+
+@pytest.mark.parametrize(
+    ("setup", "apply", "delete", "last"),
+    [
+        (keyed(", PRIMARY KEY (n, word)"), many(lambda n: (None, f"{n:04}")), LAST, '["rows", null, "2499"]'),
+        (keyed(", PRIMARY KEY (n, word)"), many(lambda n: (None, "a")), LAST, '["rows", null, "a", 2500]'),
+        (
+            keyed(", rowid INT, PRIMARY KEY (n, word)"),
+            many(lambda n: (None, f"{n:04}")),
+            LAST,
+            '["rows", null, "2499"]',
+        ),
+        (keyed(""), many(lambda n: (None, f"{n:04}")), LAST, '["rows", 2500]'),
+        (keyed(", PRIMARY KEY (n, word)", end="WITHOUT ROWID"), many(lambda n: (n, "a")), BY_N, '["rows", 2499, "a"]'),
+        (
+            keyed(", PRIMARY KEY (word COLLATE BINARY)", end="WITHOUT ROWID"),
+            many(lambda n: (n, "".join("aA"[n >> bit & 1] for bit in range(12)))),
+            BY_N,
+            '["rows", "AAaaaaAAAaaA"]',
+        ),
+    ],
+    ids=["null", "same", "rowid", "no-key", "without-rowid", "collated"],
+)
+async def test_many_rows(tmp_path: Path, setup: Setup, apply: Apply, delete: str, last: str) -> None:
+    """Two views that differ only in a row behind the first pages differ, whatever a table's primary key."""
+    made = Made(tmp_path, setup, apply, "rows")
+    async with made.open() as scene:
+        assert not (await made.rebuild(scene)).difference
+        made.run(delete)
+        difference = (await made.rebuild(scene)).difference
+    assert (difference.missing, difference.added, difference.changed) == ((), (last,), ())
 
 
 async def test_ended_transaction(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import re
 import sqlite3
+from collections import Counter
 from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -131,7 +132,7 @@ class SqliteModel:
         await self._do(work)
 
     async def entries(self, owns: Sequence[str], name: Name) -> AsyncIterator[tuple[str, bytes]]:
-        """Yield the rows of each table by primary key: its name and key, and the row as JSON."""
+        """Yield the rows of each table: its name and primary key, and the row as JSON."""
         for table in owns:
             reading = _Reading(table, _checked(name(table)))
             while entries := await self._do(reading.page):
@@ -246,37 +247,64 @@ def _translated() -> Iterator[None]:
 
 
 class _Reading:
-    """Reads a table by pages in the order of its primary key."""
+    """Reads a table by pages, in an order in which no row has NULL: nothing comes after NULL."""
 
     def __init__(self, plain: str, actual: str) -> None:
         self._plain = plain
         self._actual = actual
         self._after: tuple[Any, ...] = ()
+        self._seen: Counter[str] = Counter()
 
     def page(self, connection: sqlite3.Connection) -> list[tuple[str, bytes]]:
         """Return the next entries, none at the end."""
         keys, columns = self._shape(connection)
         if not columns:
             return []  # there is no such table
-        key, chosen = (", ".join(map(_quoted, names)) for names in (keys, [*keys, *columns]))
-        where = f"WHERE ({key}) > ({', '.join('?' * len(keys))})" if self._after else ""
+        order = _order(connection, self._actual, keys, columns)
+        # Two keys that a column's own collation calls the same would be lost between two pages.
+        by = ", ".join(f"{_quoted(name)} COLLATE BINARY" for name in order)
+        keys = keys or order
+        chosen = ", ".join(map(_quoted, [*order, *keys, *columns]))
+        where = f"WHERE ({by}) > ({', '.join('?' * len(order))})" if self._after else ""
         rows = connection.execute(
-            f"SELECT {chosen} FROM {_quoted(self._actual)} {where} ORDER BY {key} LIMIT {_PAGE}",  # noqa: S608 (quoted)
+            f"SELECT {chosen} FROM {_quoted(self._actual)} {where} ORDER BY {by} LIMIT {_PAGE}",  # noqa: S608 (quoted)
             self._after,
         ).fetchall()
         if rows:
-            self._after = rows[-1][: len(keys)]
-        cut = len(keys)
+            self._after = rows[-1][: len(order)]
+        start, cut = len(order), len(order) + len(keys)
         return [
-            (canonical([self._plain, *row[:cut]]), canonical(dict(zip(columns, row[cut:], strict=True))).encode())
-            for row in rows
+            (self._key(row[start:cut]), canonical(dict(zip(columns, row[cut:], strict=True))).encode()) for row in rows
         ]
+
+    def _key(self, values: tuple[Any, ...]) -> str:
+        """Return what a row is known by; those with the same key, which SQLite lets have NULL, are counted."""
+        key = canonical([self._plain, *values])
+        if None not in values:
+            return key
+        self._seen[key] += 1
+        return key if self._seen[key] == 1 else canonical([self._plain, *values, self._seen[key]])
 
     def _shape(self, connection: sqlite3.Connection) -> tuple[list[str], list[str]]:
         """Return the columns of the primary key, and all columns."""
         rows = connection.execute(f"PRAGMA table_info({_quoted(self._actual)})").fetchall()
         keys = [name for _, name, _, _, _, place in sorted(rows, key=lambda row: row[5]) if place]
-        return keys or ["rowid"], [name for _, name, *_ in rows]
+        return keys, [name for _, name, *_ in rows]
+
+
+def _order(connection: sqlite3.Connection, table: str, keys: list[str], columns: list[str]) -> list[str]:
+    """Return columns that tell rows apart and are never NULL: the rowid, or the key of a table WITHOUT ROWID."""
+    taken = {column.lower() for column in columns}
+    rowid = next((name for name in ("rowid", "_rowid_", "oid") if name not in taken), None)
+    if rowid is None:
+        raise ModelRefused(f"the rows of {table} cannot be told apart: its columns hide rowid, _rowid_ and oid")
+    try:
+        connection.execute(f"SELECT {rowid} FROM {_quoted(table)} LIMIT 0")  # noqa: S608 (quoted)
+    except sqlite3.OperationalError as error:
+        if "no such column" not in str(error):
+            raise
+        return keys
+    return [rowid]
 
 
 def _quoted(name: str) -> str:
