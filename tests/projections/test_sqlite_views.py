@@ -182,6 +182,27 @@ async def test_many_rows(tmp_path: Path, setup: Setup, apply: Apply, delete: str
     assert (difference.missing, difference.added, difference.changed) == ((), (last,), ())
 
 
+async def test_views(tmp_path: Path) -> None:
+    """Views over a table, and triggers elsewhere that read it, outlive a swap and read the table that is swapped in."""
+    made = Made(tmp_path, table, insert, "rows")
+    async with made.open() as scene:
+        made.run("CREATE VIEW top AS SELECT id FROM rows")
+        made.run("CREATE VIEW topmost AS SELECT id FROM top")
+        made.run("CREATE TABLE other(n)")
+        made.run("CREATE TABLE seen(id)")
+        made.run("CREATE TRIGGER see AFTER INSERT ON other BEGIN INSERT INTO seen SELECT id FROM rows; END")
+        made.run("CREATE TRIGGER put INSTEAD OF INSERT ON top BEGIN INSERT INTO other VALUES (1); END")
+        before = made.run("SELECT type, name, sql FROM sqlite_master WHERE type IN ('view', 'trigger') ORDER BY name")
+        made.run("DELETE FROM rows")
+        assert (await made.rebuild(scene)).swapped
+        await made.more(scene, "2")
+        assert made.run("SELECT * FROM topmost") == [("1",), ("2",)]
+        made.run("INSERT INTO top VALUES (1)")
+        assert made.run("SELECT * FROM seen") == [("1",), ("2",)]
+    after = made.run("SELECT type, name, sql FROM sqlite_master WHERE type IN ('view', 'trigger') ORDER BY name")
+    assert after == before
+
+
 async def test_ended_transaction(tmp_path: Path) -> None:
     """A function that ends its transaction stops the projection, and is named as the reason."""
     projection = Projection("sums", ends, owns=["rows"], setup=table)

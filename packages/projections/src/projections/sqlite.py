@@ -13,7 +13,7 @@ from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from inspect import isawaitable
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self, TypeVar
 
 from eventstore import InvalidInput
 
@@ -157,18 +157,48 @@ class SqliteModel:
         tables = [(_checked(table), _checked(name(table))) for table in owns]
 
         def swap(connection: sqlite3.Connection) -> None:
-            for plain, rebuilt in tables:
+            made = _made(connection)
+            _drop(connection, made)
+            for plain, _ in tables:
                 connection.execute(f"DROP TABLE IF EXISTS {_quoted(plain)}")
+            for plain, rebuilt in tables:
                 # A projection may make a table only when it has a row for it.
                 if _exists(connection, rebuilt):
                     connection.execute(f"ALTER TABLE {_quoted(rebuilt)} RENAME TO {_quoted(plain)}")
                     _rename_indexes(connection, plain, end=name(""))
+            gone = {plain.lower() for plain, _ in tables}
+            for each in made:
+                # A table's own triggers went with it.
+                if each.kind == "view" or each.table.lower() not in gone:
+                    connection.execute(each.statement)
 
         return swap
 
 
 def _exists(connection: sqlite3.Connection, table: str) -> bool:
     return connection.execute(f"PRAGMA table_info({_quoted(table)})").fetchone() is not None
+
+
+class _Made(NamedTuple):
+    """A view or a trigger, which SQLite does not rename with the tables it reads and writes."""
+
+    kind: str
+    name: str
+    #: The table or view that a trigger is of.
+    table: str
+    statement: str
+
+
+def _made(connection: sqlite3.Connection) -> list[_Made]:
+    """Return the views and triggers of the file, in an order in which they can be made."""
+    query = "SELECT type, name, tbl_name, sql FROM sqlite_master WHERE type IN ('view', 'trigger')"
+    return [_Made(*row) for row in connection.execute(f"{query} ORDER BY type DESC, rowid")]
+
+
+def _drop(connection: sqlite3.Connection, made: list[_Made]) -> None:
+    """Drop views and triggers: SQLite renames no table while one reads a table that is not there."""
+    for each in reversed(made):
+        connection.execute(f"DROP {each.kind} {_quoted(each.name)}")
 
 
 def _rename_indexes(connection: sqlite3.Connection, table: str, *, end: str) -> None:
