@@ -203,6 +203,53 @@ async def test_views(tmp_path: Path) -> None:
     assert after == before
 
 
+def counting(tx: sqlite3.Connection, name: Name) -> None:
+    """Make a table whose trigger counts in another, a view, and a view over that with a trigger."""
+    table(tx, name)
+    rows, top, topmost = name("rows"), name("top"), name("topmost")
+    tx.execute(f"CREATE TABLE IF NOT EXISTS {name('counts')}(id TEXT PRIMARY KEY, n INTEGER)")
+    tx.execute(
+        f"CREATE TRIGGER IF NOT EXISTS {name('count_rows')} AFTER INSERT ON {rows} BEGIN "  # noqa: S608
+        f"INSERT INTO {name('counts')} VALUES (new.id, 1) ON CONFLICT DO UPDATE SET n = n + 1; END"
+    )
+    tx.execute(f"CREATE VIEW IF NOT EXISTS {top} AS SELECT id, n FROM {rows}")  # noqa: S608
+    tx.execute(f"CREATE VIEW IF NOT EXISTS {topmost} AS SELECT id, n FROM {top}")  # noqa: S608
+    tx.execute(
+        f"CREATE TRIGGER IF NOT EXISTS {name('put')} INSTEAD OF INSERT ON {topmost} BEGIN "  # noqa: S608
+        f"INSERT INTO {rows} VALUES (new.id, new.n); END"
+    )
+
+
+def put(tx: sqlite3.Connection, batch: Batch) -> None:
+    for commit in batch:
+        tx.execute(f"INSERT INTO {batch.name('topmost')} VALUES (?, 1)", (commit.stream.id,))  # noqa: S608
+
+
+MADE = "SELECT name FROM sqlite_master WHERE type IN ('view', 'trigger') ORDER BY name"
+
+
+async def test_triggers(tmp_path: Path) -> None:
+    """After a swap a view has the triggers and views its setup makes under their plain names, and each works once."""
+    made = Made(tmp_path, counting, put, "rows", "counts")
+    async with made.open() as scene:
+        for id in ("2", "3"):
+            assert not (await made.rebuild(scene)).difference
+            assert made.run(MADE) == [("count_rows",), ("put",), ("top",), ("topmost",)]
+            await made.more(scene, id)
+            assert made.run(MADE) == [("count_rows",), ("put",), ("top",), ("topmost",)]
+    assert made.run("SELECT * FROM counts") == [("1", 1), ("2", 1), ("3", 1)]
+    assert made.run("SELECT * FROM topmost") == [("1", 1), ("2", 1), ("3", 1)]
+
+
+async def test_triggers_compared(tmp_path: Path) -> None:
+    """A rebuild that does not swap leaves nothing of its own behind, and another's as it is."""
+    made = Made(tmp_path, counting, put, "rows", "counts")
+    async with made.open() as scene:
+        made.run("CREATE VIEW another__b__sums_1 AS SELECT id FROM rows")
+        await rebuild(made.projection, scene.store, scene.model, swap="never")
+    assert made.run(MADE) == [("another__b__sums_1",), ("count_rows",), ("put",), ("top",), ("topmost",)]
+
+
 async def test_ended_transaction(tmp_path: Path) -> None:
     """A function that ends its transaction stops the projection, and is named as the reason."""
     projection = Projection("sums", ends, owns=["rows"], setup=table)

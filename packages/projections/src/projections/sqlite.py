@@ -144,6 +144,8 @@ class SqliteModel:
         tables = [(_checked(table), _checked(name(table))) for table in owns]
 
         def clear(connection: sqlite3.Connection) -> None:
+            if end := name(""):
+                _drop(connection, _of_generation(_made(connection), tables, end=end))
             for plain, table in tables:
                 if plain != table:
                     connection.execute(f"DROP TABLE IF EXISTS {_quoted(table)}")
@@ -158,6 +160,7 @@ class SqliteModel:
 
         def swap(connection: sqlite3.Connection) -> None:
             made = _made(connection)
+            fresh = _of_generation(made, tables, end=name(""))
             _drop(connection, made)
             for plain, _ in tables:
                 connection.execute(f"DROP TABLE IF EXISTS {_quoted(plain)}")
@@ -166,11 +169,12 @@ class SqliteModel:
                 if _exists(connection, rebuilt):
                     connection.execute(f"ALTER TABLE {_quoted(rebuilt)} RENAME TO {_quoted(plain)}")
                     _rename_indexes(connection, plain, end=name(""))
-            gone = {plain.lower() for plain, _ in tables}
-            for each in made:
-                # A table's own triggers went with it.
-                if each.kind == "view" or each.table.lower() not in gone:
-                    connection.execute(each.statement)
+            renamed = [each.renamed(name("")) for each in fresh]
+            replaced = {plain.lower() for plain, _ in tables} | {each.name.lower() for each in renamed}
+            # The triggers of a table went with it, and those of a view with the view: what is new has its own.
+            kept = [each for each in made if each not in fresh and not replaced & each.names]
+            for each in sorted([*kept, *renamed], key=lambda each: each.kind, reverse=True):
+                connection.execute(each.statement)
 
         return swap
 
@@ -184,15 +188,39 @@ class _Made(NamedTuple):
 
     kind: str
     name: str
-    #: The table or view that a trigger is of.
+    #: The table or view that a trigger is of; a view's own name.
     table: str
     statement: str
+
+    @property
+    def names(self) -> set[str]:
+        """Return its name, and that of what it is of."""
+        return {self.name.lower(), self.table.lower()}
+
+    def renamed(self, end: str) -> _Made:
+        """Return what it is once its generation is the live one: SQL without the end of names."""
+        plain = re.compile(re.escape(end) + r"(?![A-Za-z0-9_])")
+        return _Made(self.kind, *(plain.sub("", text) for text in (self.name, self.table, self.statement)))
 
 
 def _made(connection: sqlite3.Connection) -> list[_Made]:
     """Return the views and triggers of the file, in an order in which they can be made."""
     query = "SELECT type, name, tbl_name, sql FROM sqlite_master WHERE type IN ('view', 'trigger')"
     return [_Made(*row) for row in connection.execute(f"{query} ORDER BY type DESC, rowid")]
+
+
+def _of_generation(made: list[_Made], tables: list[tuple[str, str]], *, end: str) -> list[_Made]:
+    """Return the views and triggers of a generation: those of its tables, and those called so that speak of them.
+
+    The end alone does not tell: another projection's may end in the same way.
+    """
+    known = {table for _, table in tables}
+    found = []
+    for each in made:
+        if each.table in known or (each.name.endswith(end) and known & set(_NAME.findall(each.statement))):
+            known.add(each.name)
+            found.append(each)
+    return found
 
 
 def _drop(connection: sqlite3.Connection, made: list[_Made]) -> None:
