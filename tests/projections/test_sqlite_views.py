@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
 from eventstore import StreamId, open_store
-from projections import Monitor, Projection, rebuild, reset
+from projections import ModelRefused, Monitor, Projection, rebuild, reset
 from projections.sqlite import SqliteModel
 
 from tests.projections.test_run import Scene
@@ -248,6 +248,16 @@ async def test_triggers_compared(tmp_path: Path) -> None:
         made.run("CREATE VIEW another__b__sums_1 AS SELECT id FROM rows")
         await rebuild(made.projection, scene.store, scene.model, swap="never")
     assert made.run(MADE) == [("another__b__sums_1",), ("count_rows",), ("put",), ("top",), ("topmost",)]
+
+
+async def test_no_database(tmp_path: Path) -> None:
+    """A file that is none of SQLite's is named."""
+    path = tmp_path / "view.db"
+    path.write_text("This is not a database, but a text that is long enough to be taken for one by its length." * 9)
+    async with SqliteModel(path) as model:
+        with pytest.raises(ModelRefused) as refused:
+            await model.load("sums")
+    assert str(refused.value) == f"the SQLite file {path} cannot be used: SQLITE_NOTADB"
 
 
 async def test_ended_transaction(tmp_path: Path) -> None:

@@ -88,10 +88,10 @@ class SqliteModel:
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._work, work)
 
     def _work(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        with _translated():
+        with _translated(self._path):
             if self._connection is None:
                 self._connection = self._connected()
-        return work(self._connection)
+            return work(self._connection)
 
     def _connected(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
@@ -239,8 +239,7 @@ def _rename_indexes(connection: sqlite3.Connection, table: str, *, end: str) -> 
 
 
 def _load(connection: sqlite3.Connection, key: str) -> Stored | None:
-    with _translated():
-        row = connection.execute(f"SELECT record, revision FROM {_RECORDS} WHERE key = ?", (key,)).fetchone()  # noqa: S608
+    row = connection.execute(f"SELECT record, revision FROM {_RECORDS} WHERE key = ?", (key,)).fetchone()  # noqa: S608
     return None if row is None else Stored(*row)
 
 
@@ -278,12 +277,10 @@ def _refuse_waiting(answer: object) -> None:
 @contextmanager
 def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
     """Keep all that is done inside, or nothing."""
-    with _translated():
-        connection.execute("BEGIN IMMEDIATE")
+    connection.execute("BEGIN IMMEDIATE")
     try:
-        with _translated():
-            yield
-            connection.execute("COMMIT")
+        yield
+        connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
@@ -291,7 +288,7 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def _translated(path: str | Path) -> Iterator[None]:
     """Tell faults that pass, and files that are not fit, from mistakes of whoever wrote the statement."""
     try:
         yield
@@ -300,7 +297,7 @@ def _translated() -> Iterator[None]:
         if code in _PASSING:
             raise ModelUnavailable(f"SQLite cannot write now: {error.sqlite_errorname}") from error
         if code in _UNFIT:
-            raise ModelRefused(f"the SQLite file cannot be used: {error.sqlite_errorname}") from error
+            raise ModelRefused(f"the SQLite file {path} cannot be used: {error.sqlite_errorname}") from error
         raise
 
 
