@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import closing
-from typing import TYPE_CHECKING
+from contextlib import asynccontextmanager, closing
+from typing import TYPE_CHECKING, Any, TypeAlias
 
+import pytest
 from eventstore import StreamId, open_store
-from projections import Monitor, Projection, rebuild, reset
+from projections import ModelRefused, Monitor, Projection, rebuild, reset
 from projections.sqlite import SqliteModel
 
 from tests.projections.test_run import Scene
 from tests.projections.views import CODEC, numbers
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
-    from projections import Batch, Name
+    from projections import Batch, Name, Rebuilt
+
+    Setup: TypeAlias = Callable[[sqlite3.Connection, Name], None]
+    Apply: TypeAlias = Callable[[sqlite3.Connection, Batch], None]
 
 
 def table(tx: sqlite3.Connection, name: Name) -> None:
@@ -64,6 +69,195 @@ async def test_reset_keeps_tables(tmp_path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("SELECT * FROM rows").fetchall() == []
         assert connection.execute("SELECT name FROM sqlite_master WHERE name = 'rows_by_n'").fetchone()
+
+
+class Made:
+    """A view of one projection, ``sums``, that has seen one commit, and its file."""
+
+    def __init__(self, path: Path, setup: Setup, apply: Apply, *owns: str) -> None:
+        self.path = path / "view.db"
+        self.projection = Projection("sums", apply, owns=owns, setup=setup)
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[Scene]:
+        async with open_store("memory://", CODEC) as store, SqliteModel(self.path) as model:
+            scene = Scene(self.projection, store, model, Monitor())
+            await self.more(scene, "1")
+            yield scene
+
+    async def more(self, scene: Scene, id: str) -> None:
+        last = await scene.append(id, 1)
+        async with scene.running():
+            await scene.until(last)
+
+    async def rebuild(self, scene: Scene) -> Rebuilt:
+        return await rebuild(self.projection, scene.store, scene.model)
+
+    def run(self, statement: str) -> list[Any]:
+        """Run a statement on a connection of its own, as a reader or an operator does."""
+        with closing(sqlite3.connect(self.path)) as connection, connection:
+            return connection.execute(statement).fetchall()
+
+
+QUOTED = '"a ""b"""'
+
+
+def words(tx: sqlite3.Connection, name: Name) -> None:
+    tx.execute(f'CREATE TABLE IF NOT EXISTS "{name("order")}"("order" TEXT PRIMARY KEY, {QUOTED} INTEGER)')
+    tx.execute(f'CREATE INDEX IF NOT EXISTS "{name("group")}" ON "{name("order")}"({QUOTED})')
+
+
+def insert_words(tx: sqlite3.Connection, batch: Batch) -> None:
+    for commit in batch:
+        tx.execute(f'INSERT INTO "{batch.name("order")}" VALUES (?, 1)', (commit.stream.id,))  # noqa: S608
+
+
+async def test_words_of_sql(tmp_path: Path) -> None:
+    """Tables, columns and indexes may be called by words of SQL."""
+    made = Made(tmp_path, words, insert_words, "order")
+    async with made.open() as scene:
+        for id in ("2", "3"):
+            assert not (await made.rebuild(scene)).difference
+            await made.more(scene, id)
+        made.run(f'UPDATE "order" SET {QUOTED} = 2 WHERE "order" = 2')  # noqa: S608 (our own name)
+        assert (await made.rebuild(scene)).difference.changed == ('["order", "2"]',)
+        await reset(made.projection, scene.store, scene.model)
+    assert made.run('SELECT * FROM "order"') == []
+    assert made.run("SELECT name FROM sqlite_master WHERE sql NOT NULL AND type = 'index'") == [("group",)]
+
+
+MANY = 2_500
+"""More than two pages."""
+
+LAST = f"DELETE FROM rows WHERE _rowid_ = {MANY}"  # noqa: S608
+BY_N = f"DELETE FROM rows WHERE n = {MANY - 1}"  # noqa: S608
+
+
+def keyed(key: str, *, end: str = "") -> Setup:
+    """Return what makes a table with a row for each of many numbers."""
+
+    def setup(tx: sqlite3.Connection, name: Name) -> None:
+        tx.execute(f"CREATE TABLE IF NOT EXISTS {name('rows')}(n INTEGER, word TEXT COLLATE NOCASE{key}){end}")
+
+    return setup
+
+
+def many(word: Callable[[int], tuple[int | None, str]]) -> Apply:
+    def apply(tx: sqlite3.Connection, batch: Batch) -> None:
+        statement = f"INSERT INTO {batch.name('rows')}(n, word) VALUES (?, ?)"  # noqa: S608
+        tx.executemany(statement, map(word, range(MANY)))
+
+    return apply
+
+
+@pytest.mark.parametrize(
+    ("setup", "apply", "delete", "last"),
+    [
+        (keyed(", PRIMARY KEY (n, word)"), many(lambda n: (None, f"{n:04}")), LAST, '["rows", null, "2499"]'),
+        (keyed(", PRIMARY KEY (n, word)"), many(lambda n: (None, "a")), LAST, '["rows", null, "a", 2500]'),
+        (
+            keyed(", rowid INT, PRIMARY KEY (n, word)"),
+            many(lambda n: (None, f"{n:04}")),
+            LAST,
+            '["rows", null, "2499"]',
+        ),
+        (keyed(""), many(lambda n: (None, f"{n:04}")), LAST, '["rows", 2500]'),
+        (keyed(", PRIMARY KEY (n, word)", end="WITHOUT ROWID"), many(lambda n: (n, "a")), BY_N, '["rows", 2499, "a"]'),
+        (
+            keyed(", PRIMARY KEY (word COLLATE BINARY)", end="WITHOUT ROWID"),
+            many(lambda n: (n, "".join("aA"[n >> bit & 1] for bit in range(12)))),
+            BY_N,
+            '["rows", "AAaaaaAAAaaA"]',
+        ),
+    ],
+    ids=["null", "same", "rowid", "no-key", "without-rowid", "collated"],
+)
+async def test_many_rows(tmp_path: Path, setup: Setup, apply: Apply, delete: str, last: str) -> None:
+    """Two views that differ only in a row behind the first pages differ, whatever a table's primary key."""
+    made = Made(tmp_path, setup, apply, "rows")
+    async with made.open() as scene:
+        assert not (await made.rebuild(scene)).difference
+        made.run(delete)
+        difference = (await made.rebuild(scene)).difference
+    assert (difference.missing, difference.added, difference.changed) == ((), (last,), ())
+
+
+async def test_views(tmp_path: Path) -> None:
+    """Views over a table, and triggers elsewhere that read it, outlive a swap and read the table that is swapped in."""
+    made = Made(tmp_path, table, insert, "rows")
+    async with made.open() as scene:
+        made.run("CREATE VIEW top AS SELECT id FROM rows")
+        made.run("CREATE VIEW topmost AS SELECT id FROM top")
+        made.run("CREATE TABLE other(n)")
+        made.run("CREATE TABLE seen(id)")
+        made.run("CREATE TRIGGER see AFTER INSERT ON other BEGIN INSERT INTO seen SELECT id FROM rows; END")
+        made.run("CREATE TRIGGER put INSTEAD OF INSERT ON top BEGIN INSERT INTO other VALUES (1); END")
+        before = made.run("SELECT type, name, sql FROM sqlite_master WHERE type IN ('view', 'trigger') ORDER BY name")
+        made.run("DELETE FROM rows")
+        assert (await made.rebuild(scene)).swapped
+        await made.more(scene, "2")
+        assert made.run("SELECT * FROM topmost") == [("1",), ("2",)]
+        made.run("INSERT INTO top VALUES (1)")
+        assert made.run("SELECT * FROM seen") == [("1",), ("2",)]
+    after = made.run("SELECT type, name, sql FROM sqlite_master WHERE type IN ('view', 'trigger') ORDER BY name")
+    assert after == before
+
+
+def counting(tx: sqlite3.Connection, name: Name) -> None:
+    """Make a table whose trigger counts in another, a view, and a view over that with a trigger."""
+    table(tx, name)
+    rows, top, topmost = name("rows"), name("top"), name("topmost")
+    tx.execute(f"CREATE TABLE IF NOT EXISTS {name('counts')}(id TEXT PRIMARY KEY, n INTEGER)")
+    tx.execute(
+        f"CREATE TRIGGER IF NOT EXISTS {name('count_rows')} AFTER INSERT ON {rows} BEGIN "  # noqa: S608
+        f"INSERT INTO {name('counts')} VALUES (new.id, 1) ON CONFLICT DO UPDATE SET n = n + 1; END"
+    )
+    tx.execute(f"CREATE VIEW IF NOT EXISTS {top} AS SELECT id, n FROM {rows}")  # noqa: S608
+    tx.execute(f"CREATE VIEW IF NOT EXISTS {topmost} AS SELECT id, n FROM {top}")  # noqa: S608
+    tx.execute(
+        f"CREATE TRIGGER IF NOT EXISTS {name('put')} INSTEAD OF INSERT ON {topmost} BEGIN "  # noqa: S608
+        f"INSERT INTO {rows} VALUES (new.id, new.n); END"
+    )
+
+
+def put(tx: sqlite3.Connection, batch: Batch) -> None:
+    for commit in batch:
+        tx.execute(f"INSERT INTO {batch.name('topmost')} VALUES (?, 1)", (commit.stream.id,))  # noqa: S608
+
+
+MADE = "SELECT name FROM sqlite_master WHERE type IN ('view', 'trigger') ORDER BY name"
+
+
+async def test_triggers(tmp_path: Path) -> None:
+    """After a swap a view has the triggers and views its setup makes under their plain names, and each works once."""
+    made = Made(tmp_path, counting, put, "rows", "counts")
+    async with made.open() as scene:
+        for id in ("2", "3"):
+            assert not (await made.rebuild(scene)).difference
+            assert made.run(MADE) == [("count_rows",), ("put",), ("top",), ("topmost",)]
+            await made.more(scene, id)
+            assert made.run(MADE) == [("count_rows",), ("put",), ("top",), ("topmost",)]
+    assert made.run("SELECT * FROM counts") == [("1", 1), ("2", 1), ("3", 1)]
+    assert made.run("SELECT * FROM topmost") == [("1", 1), ("2", 1), ("3", 1)]
+
+
+async def test_triggers_compared(tmp_path: Path) -> None:
+    """A rebuild that does not swap leaves nothing of its own behind, and another's as it is."""
+    made = Made(tmp_path, counting, put, "rows", "counts")
+    async with made.open() as scene:
+        made.run("CREATE VIEW another__b__sums_1 AS SELECT id FROM rows")
+        await rebuild(made.projection, scene.store, scene.model, swap="never")
+    assert made.run(MADE) == [("another__b__sums_1",), ("count_rows",), ("put",), ("top",), ("topmost",)]
+
+
+async def test_no_database(tmp_path: Path) -> None:
+    """A file that is none of SQLite's is named."""
+    path = tmp_path / "view.db"
+    path.write_text("This is not a database, but a text that is long enough to be taken for one by its length." * 9)
+    async with SqliteModel(path) as model:
+        with pytest.raises(ModelRefused) as refused:
+            await model.load("sums")
+    assert str(refused.value) == f"the SQLite file {path} cannot be used: SQLITE_NOTADB"
 
 
 async def test_ended_transaction(tmp_path: Path) -> None:

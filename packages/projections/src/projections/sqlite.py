@@ -8,11 +8,12 @@ from __future__ import annotations
 import asyncio
 import re
 import sqlite3
+from collections import Counter
 from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from inspect import isawaitable
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self, TypeVar
 
 from eventstore import InvalidInput
 
@@ -87,10 +88,10 @@ class SqliteModel:
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._work, work)
 
     def _work(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        with _translated():
+        with _translated(self._path):
             if self._connection is None:
                 self._connection = self._connected()
-        return work(self._connection)
+            return work(self._connection)
 
     def _connected(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
@@ -131,7 +132,7 @@ class SqliteModel:
         await self._do(work)
 
     async def entries(self, owns: Sequence[str], name: Name) -> AsyncIterator[tuple[str, bytes]]:
-        """Yield the rows of each table by primary key: its name and key, and the row as JSON."""
+        """Yield the rows of each table: its name and primary key, and the row as JSON."""
         for table in owns:
             reading = _Reading(table, _checked(name(table)))
             while entries := await self._do(reading.page):
@@ -143,11 +144,13 @@ class SqliteModel:
         tables = [(_checked(table), _checked(name(table))) for table in owns]
 
         def clear(connection: sqlite3.Connection) -> None:
+            if end := name(""):
+                _drop(connection, _of_generation(_made(connection), tables, end=end))
             for plain, table in tables:
                 if plain != table:
-                    connection.execute(f"DROP TABLE IF EXISTS {table}")
+                    connection.execute(f"DROP TABLE IF EXISTS {_quoted(table)}")
                 elif _exists(connection, table):
-                    connection.execute(f"DELETE FROM {table}")  # noqa: S608 (a checked name)
+                    connection.execute(f"DELETE FROM {_quoted(table)}")  # noqa: S608 (quoted)
 
         return clear
 
@@ -156,18 +159,74 @@ class SqliteModel:
         tables = [(_checked(table), _checked(name(table))) for table in owns]
 
         def swap(connection: sqlite3.Connection) -> None:
+            made = _made(connection)
+            fresh = _of_generation(made, tables, end=name(""))
+            _drop(connection, made)
+            for plain, _ in tables:
+                connection.execute(f"DROP TABLE IF EXISTS {_quoted(plain)}")
             for plain, rebuilt in tables:
-                connection.execute(f"DROP TABLE IF EXISTS {plain}")
                 # A projection may make a table only when it has a row for it.
                 if _exists(connection, rebuilt):
-                    connection.execute(f"ALTER TABLE {rebuilt} RENAME TO {plain}")
+                    connection.execute(f"ALTER TABLE {_quoted(rebuilt)} RENAME TO {_quoted(plain)}")
                     _rename_indexes(connection, plain, end=name(""))
+            renamed = [each.renamed(name("")) for each in fresh]
+            replaced = {plain.lower() for plain, _ in tables} | {each.name.lower() for each in renamed}
+            # The triggers of a table went with it, and those of a view with the view: what is new has its own.
+            kept = [each for each in made if each not in fresh and not replaced & each.names]
+            for each in sorted([*kept, *renamed], key=lambda each: each.kind, reverse=True):
+                connection.execute(each.statement)
 
         return swap
 
 
 def _exists(connection: sqlite3.Connection, table: str) -> bool:
-    return connection.execute(f"PRAGMA table_info({table})").fetchone() is not None
+    return connection.execute(f"PRAGMA table_info({_quoted(table)})").fetchone() is not None
+
+
+class _Made(NamedTuple):
+    """A view or a trigger, which SQLite does not rename with the tables it reads and writes."""
+
+    kind: str
+    name: str
+    #: The table or view that a trigger is of; a view's own name.
+    table: str
+    statement: str
+
+    @property
+    def names(self) -> set[str]:
+        """Return its name, and that of what it is of."""
+        return {self.name.lower(), self.table.lower()}
+
+    def renamed(self, end: str) -> _Made:
+        """Return what it is once its generation is the live one: SQL without the end of names."""
+        plain = re.compile(re.escape(end) + r"(?![A-Za-z0-9_])")
+        return _Made(self.kind, *(plain.sub("", text) for text in (self.name, self.table, self.statement)))
+
+
+def _made(connection: sqlite3.Connection) -> list[_Made]:
+    """Return the views and triggers of the file, in an order in which they can be made."""
+    query = "SELECT type, name, tbl_name, sql FROM sqlite_master WHERE type IN ('view', 'trigger')"
+    return [_Made(*row) for row in connection.execute(f"{query} ORDER BY type DESC, rowid")]
+
+
+def _of_generation(made: list[_Made], tables: list[tuple[str, str]], *, end: str) -> list[_Made]:
+    """Return the views and triggers of a generation: those of its tables, and those called so that speak of them.
+
+    The end alone does not tell: another projection's may end in the same way.
+    """
+    known = {table for _, table in tables}
+    found = []
+    for each in made:
+        if each.table in known or (each.name.endswith(end) and known & set(_NAME.findall(each.statement))):
+            known.add(each.name)
+            found.append(each)
+    return found
+
+
+def _drop(connection: sqlite3.Connection, made: list[_Made]) -> None:
+    """Drop views and triggers: SQLite renames no table while one reads a table that is not there."""
+    for each in reversed(made):
+        connection.execute(f"DROP {each.kind} {_quoted(each.name)}")
 
 
 def _rename_indexes(connection: sqlite3.Connection, table: str, *, end: str) -> None:
@@ -175,13 +234,12 @@ def _rename_indexes(connection: sqlite3.Connection, table: str, *, end: str) -> 
     query = "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND tbl_name = ? AND sql IS NOT NULL"
     for index, statement in connection.execute(query, (table,)).fetchall():
         if end in index:
-            connection.execute(f'DROP INDEX "{index}"')
+            connection.execute(f"DROP INDEX {_quoted(index)}")
             connection.execute(statement.replace(index, index.replace(end, ""), 1))
 
 
 def _load(connection: sqlite3.Connection, key: str) -> Stored | None:
-    with _translated():
-        row = connection.execute(f"SELECT record, revision FROM {_RECORDS} WHERE key = ?", (key,)).fetchone()  # noqa: S608
+    row = connection.execute(f"SELECT record, revision FROM {_RECORDS} WHERE key = ?", (key,)).fetchone()  # noqa: S608
     return None if row is None else Stored(*row)
 
 
@@ -219,12 +277,10 @@ def _refuse_waiting(answer: object) -> None:
 @contextmanager
 def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
     """Keep all that is done inside, or nothing."""
-    with _translated():
-        connection.execute("BEGIN IMMEDIATE")
+    connection.execute("BEGIN IMMEDIATE")
     try:
-        with _translated():
-            yield
-            connection.execute("COMMIT")
+        yield
+        connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
@@ -232,7 +288,7 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def _translated(path: str | Path) -> Iterator[None]:
     """Tell faults that pass, and files that are not fit, from mistakes of whoever wrote the statement."""
     try:
         yield
@@ -241,42 +297,74 @@ def _translated() -> Iterator[None]:
         if code in _PASSING:
             raise ModelUnavailable(f"SQLite cannot write now: {error.sqlite_errorname}") from error
         if code in _UNFIT:
-            raise ModelRefused(f"the SQLite file cannot be used: {error.sqlite_errorname}") from error
+            raise ModelRefused(f"the SQLite file {path} cannot be used: {error.sqlite_errorname}") from error
         raise
 
 
 class _Reading:
-    """Reads a table by pages in the order of its primary key."""
+    """Reads a table by pages, in an order in which no row has NULL: nothing comes after NULL."""
 
     def __init__(self, plain: str, actual: str) -> None:
         self._plain = plain
         self._actual = actual
         self._after: tuple[Any, ...] = ()
+        self._seen: Counter[str] = Counter()
 
     def page(self, connection: sqlite3.Connection) -> list[tuple[str, bytes]]:
         """Return the next entries, none at the end."""
         keys, columns = self._shape(connection)
         if not columns:
             return []  # there is no such table
-        key = ", ".join(keys)
-        where = f"WHERE ({key}) > ({', '.join('?' * len(keys))})" if self._after else ""
+        order = _order(connection, self._actual, keys, columns)
+        # Two keys that a column's own collation calls the same would be lost between two pages.
+        by = ", ".join(f"{_quoted(name)} COLLATE BINARY" for name in order)
+        keys = keys or order
+        chosen = ", ".join(map(_quoted, [*order, *keys, *columns]))
+        where = f"WHERE ({by}) > ({', '.join('?' * len(order))})" if self._after else ""
         rows = connection.execute(
-            f"SELECT {', '.join([*keys, *columns])} FROM {self._actual} {where} ORDER BY {key} LIMIT {_PAGE}",  # noqa: S608 (checked names)
+            f"SELECT {chosen} FROM {_quoted(self._actual)} {where} ORDER BY {by} LIMIT {_PAGE}",  # noqa: S608 (quoted)
             self._after,
         ).fetchall()
         if rows:
-            self._after = rows[-1][: len(keys)]
-        cut = len(keys)
+            self._after = rows[-1][: len(order)]
+        start, cut = len(order), len(order) + len(keys)
         return [
-            (canonical([self._plain, *row[:cut]]), canonical(dict(zip(columns, row[cut:], strict=True))).encode())
-            for row in rows
+            (self._key(row[start:cut]), canonical(dict(zip(columns, row[cut:], strict=True))).encode()) for row in rows
         ]
+
+    def _key(self, values: tuple[Any, ...]) -> str:
+        """Return what a row is known by; those with the same key, which SQLite lets have NULL, are counted."""
+        key = canonical([self._plain, *values])
+        if None not in values:
+            return key
+        self._seen[key] += 1
+        return key if self._seen[key] == 1 else canonical([self._plain, *values, self._seen[key]])
 
     def _shape(self, connection: sqlite3.Connection) -> tuple[list[str], list[str]]:
         """Return the columns of the primary key, and all columns."""
-        rows = connection.execute(f"PRAGMA table_info({self._actual})").fetchall()
+        rows = connection.execute(f"PRAGMA table_info({_quoted(self._actual)})").fetchall()
         keys = [name for _, name, _, _, _, place in sorted(rows, key=lambda row: row[5]) if place]
-        return keys or ["rowid"], [name for _, name, *_ in rows]
+        return keys, [name for _, name, *_ in rows]
+
+
+def _order(connection: sqlite3.Connection, table: str, keys: list[str], columns: list[str]) -> list[str]:
+    """Return columns that tell rows apart and are never NULL: the rowid, or the key of a table WITHOUT ROWID."""
+    taken = {column.lower() for column in columns}
+    rowid = next((name for name in ("rowid", "_rowid_", "oid") if name not in taken), None)
+    if rowid is None:
+        raise ModelRefused(f"the rows of {table} cannot be told apart: its columns hide rowid, _rowid_ and oid")
+    try:
+        connection.execute(f"SELECT {rowid} FROM {_quoted(table)} LIMIT 0")  # noqa: S608 (quoted)
+    except sqlite3.OperationalError as error:
+        if "no such column" not in str(error):
+            raise
+        return keys
+    return [rowid]
+
+
+def _quoted(name: str) -> str:
+    """Return a name as statements hold it, whatever it is: also a word of SQL, such as order."""
+    return '"' + name.replace('"', '""') + '"'
 
 
 def _checked(table: str) -> str:
