@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.timeout(60)  # buf takes its time when many tests start it
 
 BACKWARD, FORWARD = Direction
+BUF = shutil.which("buf", path=f"{sysconfig.get_path('scripts')}{os.pathsep}{os.environ.get('PATH', os.defpath)}")
 TYPE = "FIELD_WIRE_JSON_COMPATIBLE_TYPE"
 HAS_MESSAGE = "EVENT_HAS_MESSAGE"
 PLACED = 'message Placed { option (eventstore.v1.event) = {type: "order.placed"}; %s }'
@@ -458,6 +460,34 @@ class TestSources:
         with pytest.raises(CannotCompare, match=r"found nowhere: common/money.proto"):
             protos("tree")
 
+    def test_imports_of_a_revision(self, repository: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What is installed from the working tree itself is read as it was in the revision, or not at all."""
+        source = tmp_path / "src"
+        monkeypatch.syspath_prepend(str(source))
+        write("orders", 'import "common/money.proto"; message M { Money m = 1; }')
+        git("add", ".")
+        git("commit", "--quiet", "--message", "nothing to import")
+        write(source, "message Money { int32 cents = 1; }", name="common/money.proto")
+        with pytest.raises(CannotCompare, match=r"git:HEAD:orders: .*found nowhere: common/money.proto"):
+            protos("git:HEAD:orders")
+        git("add", ".")
+        git("commit", "--quiet", "--message", "something")
+        write(source, "message Money { string cents = 1; }", name="common/money.proto")
+        assert breaks(check(protos("git:HEAD:orders"), protos("orders"))) == [
+            ("shop.M", 1, "shop.Money", "cents", TYPE)
+        ]
+
+    def test_imports_of_an_environment(self, repository: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """An environment in the working tree is no part of it: what is installed there is read."""
+        write("orders", 'import "other/thing.proto"; message M { Thing t = 1; }')
+        git("add", "orders")
+        git("commit", "--quiet", "--message", "orders")
+        packages = write(tmp_path / "env/site-packages", "message Thing { }", name="other/thing.proto")
+        monkeypatch.syspath_prepend(packages)
+        monkeypatch.setattr("upcasting._protos.sysconfig.get_path", lambda _: packages)
+        monkeypatch.setattr("upcasting._buf.shutil.which", lambda *_, **__: BUF)
+        assert self.verdict("git:HEAD:orders", "orders") is Verdict.FULL
+
     def test_no_text(self, tmp_path: Path) -> None:
         """A proto that is no text is not taken for an empty one."""
         (tmp_path / "bad").mkdir()
@@ -530,6 +560,8 @@ class TestSources:
             ("syntax", r"syntax: shop/orders.proto:5:12: unexpected `=`.*\(and 1 more\)"),
             ("slip", "slip: shop/orders.proto:4:13: cannot find `No` in this scope$"),
             ("/proc/self/mem", "/proc/self/mem: cannot be read: Input/output error"),
+            ("n" * 256, "n{256}: cannot be read: File name too long"),
+            ("far", "n{256}.proto: cannot be read: File name too long"),
             ("imports", r"imports: shop/orders.proto:4:1: .* \(imported and found nowhere: no/such.proto\)"),
             ("outside", r"outside: .*found nowhere: \.\./published.proto, .*/published.proto\)"),
             ("git:", "git:: expected git:REVISION:FOLDER"),
@@ -554,6 +586,7 @@ class TestSources:
         write("syntax", "message M {\n  int32 a == 1;\n  int32 b == 2; }")
         write("slip", "message M { No n = 1; }")
         write("imports", 'import "no/such.proto"; message M { }')
+        write("far", f'import "{"n" * 256}.proto"; message M {{ }}')
         Path("published.proto").touch()
         monkeypatch.syspath_prepend("empty")
         write("outside", f'import "../published.proto"; import "{Path.cwd()}/published.proto"; message M {{ }}')
@@ -603,6 +636,17 @@ class TestSources:
         monkeypatch.setattr("upcasting._buf.breaking", lambda new, against, rules: [broken])
         with pytest.raises(CannotCompare, match=r"buf breaking: FILE_SAME_MOOD names no place: The mood changed\."):
             compared("message M { }", "message M { int32 a = 1; }")
+
+    def test_closed_folder(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A folder that cannot be listed is not passed over."""
+        write("tree", "message M { }")
+
+        def refuse(path: str) -> None:
+            raise PermissionError(13, "Permission denied", path)
+
+        monkeypatch.setattr(os, "scandir", refuse)
+        with pytest.raises(CannotCompare, match="tree: cannot be read: Permission denied"):
+            protos("tree")
 
 
 def call(*arguments: str, code: int = 0) -> Result:
