@@ -191,13 +191,44 @@ class TestPairs:
         assert [one[3] for one in breaks(report)] == ["X", "Y", "a", "b"]
         assert report.verdict is Verdict.NONE
 
-    @pytest.mark.parametrize("size", ["32", "64"])
-    def test_signs(self, size: str) -> None:
-        """A field with a sign and one without hold other numbers in the same bytes."""
-        for signed, unsigned in ((f"int{size}", f"uint{size}"), (f"sfixed{size}", f"fixed{size}")):
-            pair = (f"message M {{ {signed} a = 1; }}", f"message M {{ {unsigned} a = 1; }}")
-            assert [one[4] for one in breaks(compared(*pair))] == ["FIELD_SAME_SIGN"]
-            assert compared(*pair[::-1], wire=True).verdict is Verdict.NONE
+    def test_aliases(self) -> None:
+        """Each name of a value is looked for, the first of a number and the others."""
+        enum = "message M { E e = 1; } enum E { option allow_alias = true; NO = 0; NIL = 0; A = 1; B = 1; %s }"
+        old = enum % ""
+        moved = old.replace("B = 1", "B = 2")
+        assert [one[3:] for one in breaks(compared(old, moved, wire=True))] == [("B", "ENUM_VALUE_SAME_NUMBER")]
+        assert compared(old, old.replace("A = 1; B = 1;", "B = 1; A = 1;"), wire=True).verdict is Verdict.FULL
+        assert compared(old, enum % "C = 1;", wire=True).verdict is Verdict.FULL
+
+    @pytest.mark.parametrize("field", ["%s", "repeated %s", "map<string, %s>"])
+    @pytest.mark.parametrize(
+        ("before", "now", "verdict"),
+        [
+            ("int32", "uint32", Verdict.NONE),
+            ("fixed64", "sfixed64", Verdict.NONE),
+            ("uint32", "int64", Verdict.BACKWARD),
+            ("int64", "int32", Verdict.FORWARD),
+            ("bool", "int32", Verdict.BACKWARD),
+        ],
+    )
+    def test_ranges(self, before: str, now: str, verdict: Verdict, field: str) -> None:
+        """A type with another sign or fewer bits reads other numbers out of the same bytes, in maps too."""
+        report = compared(*(f"message M {{ {field % kind} a = 1; }}" for kind in (before, now)), wire=True)
+        assert report.verdict is verdict
+        assert {(one.field, one.rule) for one in report.findings} == {("a", "FIELD_SAME_RANGE")}
+
+    def test_closed_enums(self) -> None:
+        """A value that a closed enum has not is lost on whoever reads with it."""
+        text = "message M { optional E e = 1; } enum E { NONE = 0; DONE = 1; %s }"
+        fewer, more = (
+            write(name, text % value, syntax='syntax = "proto2"') for name, value in (("a", ""), ("b", "X = 2;"))
+        )
+        assert [
+            (one.direction, one.message, one.field, one.rule) for one in check(protos(fewer), protos(more)).findings
+        ] == [(FORWARD, "shop.E", "X", "ENUM_CLOSED_SAME_VALUES")]
+        assert breaks(check(protos(more), protos(fewer), wire=True)) == [
+            ("shop.M", 1, "shop.E", "X", "ENUM_CLOSED_SAME_VALUES")
+        ]
 
     def test_parts(self) -> None:
         """Each finding is of the field that it says, of whatever part of it the rule speaks, inside a map too."""
@@ -745,7 +776,8 @@ class TestCommand:
         old = write("old", "message M { int32 a = 1; E e = 2; int32 n = 3; } enum E { NONE = 0; DONE = 1; }")
         new = write("new", "message M { int32 b = 1; E e = 2; int64 n = 3; } enum E { NONE = 0; OVER = 1; }")
         call(old, new, code=1)
-        call(old, new, "--wire", "--require", "full")
+        call(old, new, "--wire")
+        call(old, new, "--wire", "--require", "full", code=1)
         call(
             old, write("moved", "message M { int32 a = 9; E e = 2; } enum E { NONE = 0; DONE = 1; }"), "--wire", code=1
         )
