@@ -279,6 +279,18 @@ class TestPairs:
             ("shop.M", 1, "shop.M", "shop.a", TYPE),
         ]
 
+    def test_message_sets(self) -> None:
+        """A message set has nothing but extensions; they are compared like those of any message."""
+        text = (
+            "message M { option message_set_wire_format = true; extensions 4 to max; } message X { extend M { %s } %s }"
+        )
+        held = "optional X x = 1000;"
+        old, new = (
+            protos(write(name, text % (held, field), syntax='syntax = "proto2"'))
+            for name, field in (("old", "optional int32 a = 1;"), ("new", "optional string a = 1;"))
+        )
+        assert breaks(check(old, new)) == [("shop.M", 1, "shop.X", "a", TYPE)]
+
     def test_services(self) -> None:
         """What only a service speaks of may go; as long as it is there it is compared like the rest."""
         service = "service S { rpc Ask(Question) returns (Answer); } message Answer { }"
@@ -364,6 +376,19 @@ class TestCovered:
         assert self.by(f"message M {{ }} {ENDS}", **golden)[0]
         report = compared(SEEN, "message M { }", codec=UPCASTING, **golden)
         assert report.findings[0].by == "step retired('order.seen', 1), proved by golden bytes (1)"
+
+    def test_absence(self) -> None:
+        """What a field means where it is absent is proved by an event that lacks it."""
+        text = 'message Placed { option (eventstore.v1.event) = {type: "order.placed"}; optional int32 n = 1 %s; }'
+        old, new = (
+            protos(write(name, text % f"[default = {n}]" + ENDS, syntax='syntax = "proto2"'))
+            for name, n in (("old", 5), ("new", 7))
+        )
+        free = Upcasting(CODEC, [renamed("order.placed", 1, Paid), *STEPS[1:]])
+        report = check(old, new, codec=free, **self.golden(Payload("order.placed", 1, b""), codec=free))
+        assert [(one.rule, one.covered) for one in report.findings if one.direction is BACKWARD] == [
+            ("FIELD_SAME_DEFAULT", True)
+        ]
 
     def test_ends_elsewhere(self) -> None:
         """A step that leads to what the new protos lack is of another program than they are."""
@@ -632,6 +657,13 @@ class TestSources:
         monkeypatch.setenv("PATH", "")
         with pytest.raises(CannotCompare, match="git:v1:protos: git is not installed"):
             load("git:v1:protos")
+
+    def test_no_home(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Nothing is kept: no home is needed that can be written to."""
+        write("tree", "message M { }")
+        Path("full").touch()
+        monkeypatch.setenv("XDG_CACHE_HOME", str(Path("full").absolute()))
+        assert load("tree")[1] == {"shop/orders.proto"}
 
     def test_no_buf(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Where buf is missing, the way to get it is said."""

@@ -152,6 +152,7 @@ def _compile_error(stderr: str, missing: Sequence[str]) -> str:
 
 def _run(folder: str, *words: str) -> subprocess.CompletedProcess[str]:
     program = _program()
+    # It makes a cache whether it needs one or not, and fails where a home is read-only, as in many containers.
     env = os.environ | {"BUF_CACHE_DIR": folder}
     return subprocess.run(  # noqa: S603 (words are ours)
         [program, *words], cwd=folder, env=env, capture_output=True, text=True, encoding="utf-8", check=False

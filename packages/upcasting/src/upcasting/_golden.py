@@ -15,6 +15,7 @@ from urllib.parse import quote
 import msgspec
 from eventstore import CannotDecode, Codec, Payload, event_name
 from google.protobuf.json_format import MessageToDict
+from google.protobuf.message import DecodeError
 
 from upcasting._chains import describe
 from upcasting._errors import GoldenError
@@ -145,7 +146,7 @@ def _becomes(codec: Reader, event: Payload) -> list[Outcome]:
             Outcome(*event_name(type(message)), MessageToDict(message, preserving_proto_field_name=True))
             for message in codec.decode(event)
         ]
-    except (TypeError, ValueError) as error:
+    except (DecodeError, TypeError, ValueError) as error:
         raise CannotDecode(f"what it becomes cannot be written as JSON: {error}") from error
 
 
