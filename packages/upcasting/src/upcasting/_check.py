@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from upcasting._chains import Name
-    from upcasting._golden import Pins, Reader
+    from upcasting._golden import Pins
+    from upcasting._upcasting import Reader
 
 #: Our own rules, beside those of buf. What is stored under a (type, schema) has a message.
 HAS_MESSAGE: Final = "EVENT_HAS_MESSAGE"

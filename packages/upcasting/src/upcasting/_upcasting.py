@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import msgspec
 from eventstore import CannotDecode, Codec, InvalidInput, Payload
@@ -146,6 +146,15 @@ class Upcasting:
         if parts == [""]:
             return self._codec.tag
         return f"{self._codec.tag}+{hashlib.sha256(chr(10).join(parts).encode()).hexdigest()[:16]}"
+
+
+#: What reads a log.
+Reader: TypeAlias = Codec | Upcasting
+
+
+def readable(codec: Reader) -> frozenset[Name]:
+    """Return every (type, schema) that a codec reads."""
+    return codec.readable if isinstance(codec, Upcasting) else frozenset(codec.registered)
 
 
 def _stand_in(policy: Policy, problem: str, stored: Payload) -> Sequence[Message]:

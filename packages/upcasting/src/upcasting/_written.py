@@ -31,8 +31,8 @@ _NESTED: Final = DescriptorProto.NESTED_TYPE_FIELD_NUMBER
 _ENUMS: Final = DescriptorProto.ENUM_TYPE_FIELD_NUMBER
 _FIELDS: Final = DescriptorProto.FIELD_FIELD_NUMBER
 _VALUES: Final = EnumDescriptorProto.VALUE_FIELD_NUMBER
-# The line of all that is written around pairs: what buf says of it is about nothing that is stored, and is dropped. It is
-# not the first line, which is where buf puts what has no place: that is never dropped, or a rule of tomorrow would be.
+# The line of all that is written around pairs: what buf says of it is about nothing that is stored, and is dropped. It
+# is not the first line, where buf puts what has no place: that is an error, or a rule of tomorrow would go unnoticed.
 _SCAFFOLD: Final = 2
 # What breaks a rule is a declaration or a part of it, such as its type.
 _PARTS: Final = [(), *((number,) for number in FieldDescriptorProto.DESCRIPTOR.fields_by_number)]
