@@ -61,13 +61,13 @@ def rows(page: Path) -> list[Row]:
     return [Row(*line, *[""] * (len(Row._fields) - len(line))) for line in cells]
 
 
-def measured(table: Sequence[Row]) -> list[Row]:
-    """Return a table with what is the case."""
+def measured(table: Sequence[Row], *, wire: bool = False) -> list[Row]:
+    """Return a table with what is the case; ours is what a check says, of the binary form alone if so asked."""
     before, now = ({f"row{n}.proto": _proto(n, row[side]) for n, row in enumerate(table)} for side in (1, 2))
     old_set, new_set = compiled("old", before), compiled("new", now)
     old, new = Protos("old", old_set, before), Protos("new", new_set, now)
     ours = defaultdict(set)
-    for finding in check(old, new).findings:
+    for finding in check(old, new, wire=wire).findings:
         ours[finding.message.partition(".")[0]].add(finding.direction.value)
     plain = defaultdict(set)
     for direction, newer, older in (("BACKWARD", new_set, old_set), ("FORWARD", old_set, new_set)):

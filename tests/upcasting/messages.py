@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from eventstore.v1 import options_pb2
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
 
 _PACKAGE: Final = "tests.upcasting"
 _FIELD = descriptor_pb2.FieldDescriptorProto
@@ -40,10 +40,29 @@ _message("Unrelated", {"text": "text"}, type="order.unrelated", schema=1)
 _message("PlacedAgain", {"cents": "number"}, type="order.placed", schema=2)
 _message("PlacedLater", {"cents": "number"}, type="order.placed", schema=4)
 descriptor_pool.Default().Add(_FILE)
+# In proto2 enums are closed: a number without a name is no value of theirs.
+_CLOSED: Final = descriptor_pb2.FileDescriptorProto(name="tests/closed/box.proto", package="tests.closed")
+text_format.Parse(
+    """
+    enum_type { name: "Kind" value { name: "NONE" number: 0 } }
+    message_type {
+      name: "Box"
+      field { name: "kinds" number: 1 label: LABEL_REPEATED type: TYPE_MESSAGE type_name: "Box.KindsEntry" }
+      nested_type {
+        name: "KindsEntry"
+        field { name: "key" number: 1 label: LABEL_OPTIONAL type: TYPE_STRING }
+        field { name: "value" number: 2 label: LABEL_OPTIONAL type: TYPE_ENUM type_name: ".tests.closed.Kind" }
+        options { map_entry: true }
+      }
+    }
+    """,
+    _CLOSED,
+)
+descriptor_pool.Default().Add(_CLOSED)
 
 
-def _class(name: str) -> Any:
-    return message_factory.GetMessageClass(descriptor_pool.Default().FindMessageTypeByName(f"{_PACKAGE}.{name}"))
+def _class(name: str, package: str = _PACKAGE) -> Any:
+    return message_factory.GetMessageClass(descriptor_pool.Default().FindMessageTypeByName(f"{package}.{name}"))
 
 
 PlacedV1: Final = _class("PlacedV1")
@@ -55,3 +74,4 @@ Paid: Final = _class("Paid")
 Unrelated: Final = _class("Unrelated")
 PlacedAgain: Final = _class("PlacedAgain")
 PlacedLater: Final = _class("PlacedLater")
+Box: Final = _class("Box", "tests.closed")

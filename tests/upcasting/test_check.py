@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.timeout(60)  # buf takes its time when many tests start it
 
 BACKWARD, FORWARD = Direction
+BUF = shutil.which("buf", path=f"{sysconfig.get_path('scripts')}{os.pathsep}{os.environ.get('PATH', os.defpath)}")
 TYPE = "FIELD_WIRE_JSON_COMPATIBLE_TYPE"
 HAS_MESSAGE = "EVENT_HAS_MESSAGE"
 PLACED = 'message Placed { option (eventstore.v1.event) = {type: "order.placed"}; %s }'
@@ -189,13 +191,44 @@ class TestPairs:
         assert [one[3] for one in breaks(report)] == ["X", "Y", "a", "b"]
         assert report.verdict is Verdict.NONE
 
-    @pytest.mark.parametrize("size", ["32", "64"])
-    def test_signs(self, size: str) -> None:
-        """A field with a sign and one without hold other numbers in the same bytes."""
-        for signed, unsigned in ((f"int{size}", f"uint{size}"), (f"sfixed{size}", f"fixed{size}")):
-            pair = (f"message M {{ {signed} a = 1; }}", f"message M {{ {unsigned} a = 1; }}")
-            assert [one[4] for one in breaks(compared(*pair))] == ["FIELD_SAME_SIGN"]
-            assert compared(*pair[::-1], wire=True).verdict is Verdict.NONE
+    def test_aliases(self) -> None:
+        """Each name of a value is looked for, the first of a number and the others."""
+        enum = "message M { E e = 1; } enum E { option allow_alias = true; NO = 0; NIL = 0; A = 1; B = 1; %s }"
+        old = enum % ""
+        moved = old.replace("B = 1", "B = 2")
+        assert [one[3:] for one in breaks(compared(old, moved, wire=True))] == [("B", "ENUM_VALUE_SAME_NUMBER")]
+        assert compared(old, old.replace("A = 1; B = 1;", "B = 1; A = 1;"), wire=True).verdict is Verdict.FULL
+        assert compared(old, enum % "C = 1;", wire=True).verdict is Verdict.FULL
+
+    @pytest.mark.parametrize("field", ["%s", "repeated %s", "map<string, %s>"])
+    @pytest.mark.parametrize(
+        ("before", "now", "verdict"),
+        [
+            ("int32", "uint32", Verdict.NONE),
+            ("fixed64", "sfixed64", Verdict.NONE),
+            ("uint32", "int64", Verdict.BACKWARD),
+            ("int64", "int32", Verdict.FORWARD),
+            ("bool", "int32", Verdict.BACKWARD),
+        ],
+    )
+    def test_ranges(self, before: str, now: str, verdict: Verdict, field: str) -> None:
+        """A type with another sign or fewer bits reads other numbers out of the same bytes, in maps too."""
+        report = compared(*(f"message M {{ {field % kind} a = 1; }}" for kind in (before, now)), wire=True)
+        assert report.verdict is verdict
+        assert {(one.field, one.rule) for one in report.findings} == {("a", "FIELD_SAME_RANGE")}
+
+    def test_closed_enums(self) -> None:
+        """A value that a closed enum has not is lost on whoever reads with it."""
+        text = "message M { optional E e = 1; } enum E { NONE = 0; DONE = 1; %s }"
+        fewer, more = (
+            write(name, text % value, syntax='syntax = "proto2"') for name, value in (("a", ""), ("b", "X = 2;"))
+        )
+        assert [
+            (one.direction, one.message, one.field, one.rule) for one in check(protos(fewer), protos(more)).findings
+        ] == [(FORWARD, "shop.E", "X", "ENUM_CLOSED_SAME_VALUES")]
+        assert breaks(check(protos(more), protos(fewer), wire=True)) == [
+            ("shop.M", 1, "shop.E", "X", "ENUM_CLOSED_SAME_VALUES")
+        ]
 
     def test_parts(self) -> None:
         """Each finding is of the field that it says, of whatever part of it the rule speaks, inside a map too."""
@@ -245,6 +278,18 @@ class TestPairs:
             ("shop.M", 1, "shop.M", "shop.X.b", TYPE),
             ("shop.M", 1, "shop.M", "shop.a", TYPE),
         ]
+
+    def test_message_sets(self) -> None:
+        """A message set has nothing but extensions; they are compared like those of any message."""
+        text = (
+            "message M { option message_set_wire_format = true; extensions 4 to max; } message X { extend M { %s } %s }"
+        )
+        held = "optional X x = 1000;"
+        old, new = (
+            protos(write(name, text % (held, field), syntax='syntax = "proto2"'))
+            for name, field in (("old", "optional int32 a = 1;"), ("new", "optional string a = 1;"))
+        )
+        assert breaks(check(old, new)) == [("shop.M", 1, "shop.X", "a", TYPE)]
 
     def test_services(self) -> None:
         """What only a service speaks of may go; as long as it is there it is compared like the rest."""
@@ -331,6 +376,19 @@ class TestCovered:
         assert self.by(f"message M {{ }} {ENDS}", **golden)[0]
         report = compared(SEEN, "message M { }", codec=UPCASTING, **golden)
         assert report.findings[0].by == "step retired('order.seen', 1), proved by golden bytes (1)"
+
+    def test_absence(self) -> None:
+        """What a field means where it is absent is proved by an event that lacks it."""
+        text = 'message Placed { option (eventstore.v1.event) = {type: "order.placed"}; optional int32 n = 1 %s; }'
+        old, new = (
+            protos(write(name, text % f"[default = {n}]" + ENDS, syntax='syntax = "proto2"'))
+            for name, n in (("old", 5), ("new", 7))
+        )
+        free = Upcasting(CODEC, [renamed("order.placed", 1, Paid), *STEPS[1:]])
+        report = check(old, new, codec=free, **self.golden(Payload("order.placed", 1, b""), codec=free))
+        assert [(one.rule, one.covered) for one in report.findings if one.direction is BACKWARD] == [
+            ("FIELD_SAME_DEFAULT", True)
+        ]
 
     def test_ends_elsewhere(self) -> None:
         """A step that leads to what the new protos lack is of another program than they are."""
@@ -458,6 +516,34 @@ class TestSources:
         with pytest.raises(CannotCompare, match=r"found nowhere: common/money.proto"):
             protos("tree")
 
+    def test_imports_of_a_revision(self, repository: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What is installed from the working tree itself is read as it was in the revision, or not at all."""
+        source = tmp_path / "src"
+        monkeypatch.syspath_prepend(str(source))
+        write("orders", 'import "common/money.proto"; message M { Money m = 1; }')
+        git("add", ".")
+        git("commit", "--quiet", "--message", "nothing to import")
+        write(source, "message Money { int32 cents = 1; }", name="common/money.proto")
+        with pytest.raises(CannotCompare, match=r"git:HEAD:orders: .*found nowhere: common/money.proto"):
+            protos("git:HEAD:orders")
+        git("add", ".")
+        git("commit", "--quiet", "--message", "something")
+        write(source, "message Money { string cents = 1; }", name="common/money.proto")
+        assert breaks(check(protos("git:HEAD:orders"), protos("orders"))) == [
+            ("shop.M", 1, "shop.Money", "cents", TYPE)
+        ]
+
+    def test_imports_of_an_environment(self, repository: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """An environment in the working tree is no part of it: what is installed there is read."""
+        write("orders", 'import "other/thing.proto"; message M { Thing t = 1; }')
+        git("add", "orders")
+        git("commit", "--quiet", "--message", "orders")
+        packages = write(tmp_path / "env/site-packages", "message Thing { }", name="other/thing.proto")
+        monkeypatch.syspath_prepend(packages)
+        monkeypatch.setattr("upcasting._protos.sysconfig.get_path", lambda _: packages)
+        monkeypatch.setattr("upcasting._buf.shutil.which", lambda *_, **__: BUF)
+        assert self.verdict("git:HEAD:orders", "orders") is Verdict.FULL
+
     def test_no_text(self, tmp_path: Path) -> None:
         """A proto that is no text is not taken for an empty one."""
         (tmp_path / "bad").mkdir()
@@ -530,6 +616,8 @@ class TestSources:
             ("syntax", r"syntax: shop/orders.proto:5:12: unexpected `=`.*\(and 1 more\)"),
             ("slip", "slip: shop/orders.proto:4:13: cannot find `No` in this scope$"),
             ("/proc/self/mem", "/proc/self/mem: cannot be read: Input/output error"),
+            ("n" * 256, "n{256}: cannot be read: File name too long"),
+            ("far", "n{256}.proto: cannot be read: File name too long"),
             ("imports", r"imports: shop/orders.proto:4:1: .* \(imported and found nowhere: no/such.proto\)"),
             ("outside", r"outside: .*found nowhere: \.\./published.proto, .*/published.proto\)"),
             ("git:", "git:: expected git:REVISION:FOLDER"),
@@ -554,6 +642,7 @@ class TestSources:
         write("syntax", "message M {\n  int32 a == 1;\n  int32 b == 2; }")
         write("slip", "message M { No n = 1; }")
         write("imports", 'import "no/such.proto"; message M { }')
+        write("far", f'import "{"n" * 256}.proto"; message M {{ }}')
         Path("published.proto").touch()
         monkeypatch.syspath_prepend("empty")
         write("outside", f'import "../published.proto"; import "{Path.cwd()}/published.proto"; message M {{ }}')
@@ -568,6 +657,13 @@ class TestSources:
         monkeypatch.setenv("PATH", "")
         with pytest.raises(CannotCompare, match="git:v1:protos: git is not installed"):
             load("git:v1:protos")
+
+    def test_no_home(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Nothing is kept: no home is needed that can be written to."""
+        write("tree", "message M { }")
+        Path("full").touch()
+        monkeypatch.setenv("XDG_CACHE_HOME", str(Path("full").absolute()))
+        assert load("tree")[1] == {"shop/orders.proto"}
 
     def test_no_buf(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Where buf is missing, the way to get it is said."""
@@ -603,6 +699,17 @@ class TestSources:
         monkeypatch.setattr("upcasting._buf.breaking", lambda new, against, rules: [broken])
         with pytest.raises(CannotCompare, match=r"buf breaking: FILE_SAME_MOOD names no place: The mood changed\."):
             compared("message M { }", "message M { int32 a = 1; }")
+
+    def test_closed_folder(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A folder that cannot be listed is not passed over."""
+        write("tree", "message M { }")
+
+        def refuse(path: str) -> None:
+            raise PermissionError(13, "Permission denied", path)
+
+        monkeypatch.setattr(os, "scandir", refuse)
+        with pytest.raises(CannotCompare, match="tree: cannot be read: Permission denied"):
+            protos("tree")
 
 
 def call(*arguments: str, code: int = 0) -> Result:
@@ -701,7 +808,8 @@ class TestCommand:
         old = write("old", "message M { int32 a = 1; E e = 2; int32 n = 3; } enum E { NONE = 0; DONE = 1; }")
         new = write("new", "message M { int32 b = 1; E e = 2; int64 n = 3; } enum E { NONE = 0; OVER = 1; }")
         call(old, new, code=1)
-        call(old, new, "--wire", "--require", "full")
+        call(old, new, "--wire")
+        call(old, new, "--wire", "--require", "full", code=1)
         call(
             old, write("moved", "message M { int32 a = 9; E e = 2; } enum E { NONE = 0; DONE = 1; }"), "--wire", code=1
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 from typing import TYPE_CHECKING, Any
@@ -9,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import upcasting
 from eventstore import Codec, Payload
+from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.descriptor_pb2 import FieldDescriptorProto
 from google.protobuf.struct_pb2 import Struct, Value
+from google.protobuf.timestamp_pb2 import Timestamp
 from upcasting import GoldenError, Upcasting, renamed, retired, step, testing
 from upcasting.testing import assert_golden, record
 
@@ -95,11 +98,35 @@ class TestRecording:
         record(golden, UPCASTING, *reversed(EVERYTHING))
         assert files(golden) == before
 
-    def test_not_json(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize(
+        "message",
+        [
+            Value(number_value=math.inf),
+            Timestamp(seconds=10**15),
+            AnyMessage(type_url="type.googleapis.com/no.such"),
+            AnyMessage(type_url="type.googleapis.com/google.protobuf.Timestamp", value=b"\xff"),
+        ],
+        ids=["infinite", "out of range", "unknown", "torn"],
+    )
+    def test_not_json(self, message: Any, tmp_path: Path) -> None:
         """What protobuf has no JSON for cannot be recorded."""
-        endless = Payload("google.protobuf.Value", 1, Value(number_value=math.inf).SerializeToString())
-        with pytest.raises(GoldenError, match="cannot be written as JSON"):
-            record(tmp_path / "golden", Codec(Value), endless)
+        with pytest.raises(GoldenError, match="what it becomes cannot be written as JSON"):
+            record(tmp_path / "golden", Codec(type(message)), message)
+        assert not (tmp_path / "golden").exists()
+
+    def test_whole_or_not_at_all(self, golden: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A file that cannot be written to its end stays as it was."""
+        before = files(golden)
+
+        def tear(path: Path, text: str, **_options: Any) -> None:
+            path.write_bytes(text[:9].encode())
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr("pathlib.Path.write_text", tear)
+        with pytest.raises(GoldenError, match=r"order.placed.1.json: cannot be written: No space left"):
+            record(golden, UPCASTING, PlacedV1(price="9"))
+        assert before.items() <= files(golden).items()
+        assert_golden(golden, UPCASTING)
 
     def test_emptied(self, golden: Path) -> None:
         """A file without events is as good as none."""

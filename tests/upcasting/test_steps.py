@@ -18,6 +18,7 @@ from upcasting import InvalidSteps, Newer, Policy, Step, Upcasting, renamed, ret
 
 from tests.upcasting.messages import (
     Basket,
+    Box,
     Line,
     Paid,
     Placed,
@@ -364,6 +365,34 @@ class TestNewer:
             reader(values=STOP).decode(newer)
         assert len(reader(values=IGNORE).decode(newer)) == 1
         assert isinstance(reader(values=RAW).decode(newer)[0], envelope_pb2.StoredEvent)
+
+    @pytest.mark.parametrize(
+        ("payload", "value"),
+        [
+            (b"\x28\x63", "FieldDescriptorProto.type has the value 99"),
+            (b"\x42\x03\x98\x01\x63", "FieldOptions.targets has the value 99"),
+            (b"\x42\x04\x9a\x01\x01\x63", "FieldOptions.targets has the value 99"),
+        ],
+    )
+    def test_values_of_closed_enums(self, payload: bytes, value: str) -> None:
+        """A number that a closed enum has no name for is a value too, alone and in lists, though protobuf hides it."""
+        event = Payload("google.protobuf.FieldDescriptorProto", 1, payload)
+        with pytest.raises(CannotDecode, match=value):
+            reader(values=STOP).decode(event)
+        assert isinstance(reader(values=RAW).decode(event)[0], envelope_pb2.StoredEvent)
+        assert len(reader(fields=STOP).decode(event)) == 1
+
+    def test_values_of_closed_enums_in_maps(self) -> None:
+        """In a map an unknown value of a closed enum hides its whole entry."""
+        event = Payload("tests.closed.Box", 1, b"\x0a\x05\x0a\x01a\x10\x07")
+        with pytest.raises(CannotDecode, match=r"tests.closed.Box.kinds has a value, which"):
+            Upcasting(Codec(Box), [], newer=Newer(values=STOP)).decode(event)
+
+    def test_another_type(self) -> None:
+        """What an enum's field holds that is no number is an unknown field."""
+        event = Payload("google.protobuf.FieldDescriptorProto", 1, b"\x2a\x02\xff\xff")
+        with pytest.raises(CannotDecode, match=r"FieldDescriptorProto has a field 5, which"):
+            reader(fields=STOP).decode(event)
 
     def test_the_rest(self) -> None:
         """With a policy declared, what is known is read as ever."""

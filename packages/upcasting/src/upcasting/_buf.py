@@ -19,7 +19,7 @@ from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from upcasting._errors import CannotCompare
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 #: Whether what was written can be read as what was meant, in binary alone, or in binary and in JSON.
 WIRE: Final = "WIRE"
@@ -71,12 +71,20 @@ def breaking(
     ]
 
 
-def compiled(source: str, protos: Mapping[str, bytes]) -> FileDescriptorSet:
+def on_disk(path: Path) -> bytes | None:
+    """Return what a file holds, if it is one."""
+    return path.read_bytes() if path.is_file() else None
+
+
+def compiled(
+    source: str, protos: Mapping[str, bytes], *, read: Callable[[Path], bytes | None] = on_disk
+) -> FileDescriptorSet:
     """Compile a tree of protos, with the published ones that they import.
 
     Args:
         source: what errors call the tree.
         protos: the text of each file by its path, as others import it.
+        read: what gives a published file, or None where there is none.
 
     Raises:
         CannotCompare: a proto has an error.
@@ -86,7 +94,7 @@ def compiled(source: str, protos: Mapping[str, bytes]) -> FileDescriptorSet:
             text.decode()
         except UnicodeDecodeError:
             raise CannotCompare(source, f"{name} is not UTF-8") from None
-    published, missing = _imports(protos)
+    published, missing = _imports(protos, read)
     with tempfile.TemporaryDirectory() as folder:
         for root, files in (("tree", protos), ("published", published)):
             for name, text in files.items():
@@ -102,9 +110,11 @@ def compiled(source: str, protos: Mapping[str, bytes]) -> FileDescriptorSet:
         return FileDescriptorSet.FromString(Path(folder, "built.binpb").read_bytes())
 
 
-def _imports(protos: Mapping[str, bytes]) -> tuple[dict[str, bytes], Sequence[str]]:
+def _imports(
+    protos: Mapping[str, bytes], read: Callable[[Path], bytes | None]
+) -> tuple[dict[str, bytes], Sequence[str]]:
     """Return what a tree imports and does not hold, from where Python finds packages, and the names of the rest."""
-    # What lies in the current folder is of today, and may be what is compared.
+    # The current folder is there because of how the command was called, not because a package is installed in it.
     roots = [root for root in sys.path if Path(root).resolve() != Path.cwd()]
     found: dict[str, bytes] = {}
     missing: list[str] = []
@@ -116,7 +126,7 @@ def _imports(protos: Mapping[str, bytes]) -> tuple[dict[str, bytes], Sequence[st
                 continue
             # No proto makes us read or write where it points to.
             places = (Path(root, name) for root in roots if ".." not in name and not name.startswith("/"))
-            if (text := next((path.read_bytes() for path in places if path.is_file()), None)) is None:
+            if (text := next((text for text in map(read, places) if text is not None), None)) is None:
                 missing.append(name)
             else:
                 found[name] = text
@@ -142,6 +152,7 @@ def _compile_error(stderr: str, missing: Sequence[str]) -> str:
 
 def _run(folder: str, *words: str) -> subprocess.CompletedProcess[str]:
     program = _program()
+    # It makes a cache whether it needs one or not, and fails where a home is read-only, as in many containers.
     env = os.environ | {"BUF_CACHE_DIR": folder}
     return subprocess.run(  # noqa: S603 (words are ours)
         [program, *words], cwd=folder, env=env, capture_output=True, text=True, encoding="utf-8", check=False

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 import msgspec
 from google.protobuf import message_factory
@@ -15,7 +15,7 @@ from google.protobuf.message import DecodeError
 from upcasting import _buf as buf
 from upcasting._chains import describe
 from upcasting._golden import differences
-from upcasting._pairs import Pairs, Protos, Type
+from upcasting._pairs import Pairs, Protos, Type, is_entry, members
 from upcasting._upcasting import Upcasting, messages_in, values_in
 from upcasting._written import Written
 
@@ -26,33 +26,37 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from upcasting._chains import Name
-    from upcasting._golden import Pins, Reader
+    from upcasting._golden import Pins
+    from upcasting._upcasting import Reader
 
 #: Our own rules, beside those of buf. What is stored under a (type, schema) has a message.
 HAS_MESSAGE: Final = "EVENT_HAS_MESSAGE"
 #: Who moves something to another number has not deleted it, though it looks so to whoever reads by number.
 SAME_FIELD: Final = "FIELD_SAME_NUMBER"
 SAME_VALUE: Final = "ENUM_VALUE_SAME_NUMBER"
-#: With or without a sign the same bytes are other numbers, half of the time.
-SAME_SIGN: Final = "FIELD_SAME_SIGN"
-_UNSIGNED: Final = frozenset(
-    {
-        FieldDescriptor.TYPE_UINT32,
-        FieldDescriptor.TYPE_UINT64,
-        FieldDescriptor.TYPE_FIXED32,
-        FieldDescriptor.TYPE_FIXED64,
-    }
-)
-_SIGNED: Final = frozenset(
-    {
-        FieldDescriptor.TYPE_INT32,
-        FieldDescriptor.TYPE_INT64,
-        FieldDescriptor.TYPE_SFIXED32,
-        FieldDescriptor.TYPE_SFIXED64,
-    }
-)
-# These speak of what is absent.
+#: The same bytes are other numbers where their type has another sign or fewer bits.
+SAME_RANGE: Final = "FIELD_SAME_RANGE"
+_RANGES: Final = {
+    FieldDescriptor.TYPE_BOOL: range(2),
+    FieldDescriptor.TYPE_ENUM: range(-(2**31), 2**31),
+    FieldDescriptor.TYPE_INT32: range(-(2**31), 2**31),
+    FieldDescriptor.TYPE_SINT32: range(-(2**31), 2**31),
+    FieldDescriptor.TYPE_SFIXED32: range(-(2**31), 2**31),
+    FieldDescriptor.TYPE_UINT32: range(2**32),
+    FieldDescriptor.TYPE_FIXED32: range(2**32),
+    FieldDescriptor.TYPE_INT64: range(-(2**63), 2**63),
+    FieldDescriptor.TYPE_SINT64: range(-(2**63), 2**63),
+    FieldDescriptor.TYPE_SFIXED64: range(-(2**63), 2**63),
+    FieldDescriptor.TYPE_UINT64: range(2**64),
+    FieldDescriptor.TYPE_FIXED64: range(2**64),
+}
+#: A closed enum hides a number that it has no name for: its field looks as if nothing had been said.
+CLOSED_VALUES: Final = "ENUM_CLOSED_SAME_VALUES"
+# These are broken where a field is absent, so that an event that holds it would prove nothing.
 _OF_ABSENCE: Final = frozenset({"FIELD_SAME_DEFAULT", "MESSAGE_SAME_REQUIRED_FIELDS"})
+
+
+_T = TypeVar("_T")
 
 
 class Direction(StrEnum):
@@ -134,8 +138,9 @@ def check(
         CannotCompare: buf is missing or fails.
     """
     proofs = _Proofs(old, new, codec, golden or {})
-    pairs = Pairs(old, new, stored=filter(proofs.know, old.messages))
-    breaks = (*_missing(pairs), *_moved(pairs), *_resigned(pairs), *_broken(pairs, buf.WIRE if wire else buf.WIRE_JSON))
+    pairs = Pairs(old, new, stored=proofs.stored)
+    ours = (*_missing(pairs), *_moved(pairs), *_cut(pairs), *_hidden(pairs))
+    breaks = (*ours, *_broken(pairs, buf.WIRE if wire else buf.WIRE_JSON))
     found = [_break_of(name, one, proofs) for one in breaks for name in one.events]
     # What breaks in both directions stands together.
     found.sort(key=lambda one: (one.type, one.schema, one.message, one.field, one.rule, one.direction))
@@ -183,25 +188,64 @@ def _broken(pairs: Pairs, rules: str) -> Iterator[_Place]:
 
 def _moved(pairs: Pairs) -> Iterator[_Place]:
     for pair in pairs:
-        before, after = pairs.members(pair)
-        numbers = {name: number for number, name in after.items()}
+        numbers = dict(_numbers(pairs.new, pair.new))
         what, rule = ("Enum value", SAME_VALUE) if isinstance(pair.old, EnumDescriptor) else ("Field", SAME_FIELD)
-        for number, name in before.items():
+        for name, number in _numbers(pairs.old, pair.old):
             if numbers.get(name, number) != number:
                 text = f'{what} "{name}" on "{pair.old.name}" moved from number {number} to {numbers[name]}.'
                 for direction in Direction:
                     yield _Place(direction, rule, text, pair.old, number, name, pair.events)
 
 
-def _resigned(pairs: Pairs) -> Iterator[_Place]:
+def _numbers(protos: Protos, type: Type) -> Iterator[tuple[str, int]]:
+    """Yield each name of a field or value with its number; with aliases, a number has several."""
+    if isinstance(type, EnumDescriptor):
+        yield from ((value.name, value.number) for value in type.values)
+    else:
+        yield from ((name, number) for number, name in members(protos, type).items())
+
+
+def _cut(pairs: Pairs) -> Iterator[_Place]:
     for pair in pairs:
-        after = pairs.new.fields(pair.new)
+        names, after = members(pairs.old, pair.old), pairs.new.fields(pair.new)
         for number, field in pairs.old.fields(pair.old).items():
-            types = {field.type, after[number].type} if number in after else set()
-            if types & _SIGNED and types & _UNSIGNED:
-                text = f'Field "{field.name}" on "{pair.old.name}" has a sign on one side alone.'
-                for direction in Direction:
-                    yield _Place(direction, SAME_SIGN, text, pair.old, number, field.name, pair.events)
+            for before, now in zip(_parts(field), _parts(after.get(number)), strict=False):
+                for direction, written, read in _both_ways(before, now):
+                    if not _fits(written, read):
+                        text = f'Field "{names[number]}" on "{pair.old.name}" reads some numbers as others.'
+                        yield _Place(direction, SAME_RANGE, text, pair.old, number, names[number], pair.events)
+
+
+def _parts(field: FieldDescriptor | None) -> Sequence[FieldDescriptor]:
+    """Return what holds the values of a field: itself, or key and value of a map."""
+    if field is None:
+        return ()
+    return field.message_type.fields if is_entry(field.message_type) else (field,)
+
+
+def _fits(written: FieldDescriptor, read: FieldDescriptor) -> bool:
+    """Say whether each number of a type is one of another; what is no number is not asked here."""
+    if written.type not in _RANGES or read.type not in _RANGES:
+        return True
+    numbers, known = _RANGES[written.type], _RANGES[read.type]
+    return known.start <= numbers.start and numbers.stop <= known.stop
+
+
+def _hidden(pairs: Pairs) -> Iterator[_Place]:
+    for pair in pairs:
+        for direction, written, read in _both_ways((pairs.old, pair.old), (pairs.new, pair.new)):
+            enum = read[1]
+            if isinstance(enum, EnumDescriptor) and enum.is_closed:
+                names, known = members(*written), members(*read)
+                for number in names.keys() - known.keys():
+                    text = f'Closed enum "{pair.old.name}" hides value "{names[number]}", which it does not have.'
+                    yield _Place(direction, CLOSED_VALUES, text, pair.old, number, names[number], pair.events)
+
+
+def _both_ways(before: _T, now: _T) -> Iterator[tuple[Direction, _T, _T]]:
+    """Yield each direction with what is written and what reads it."""
+    yield Direction.BACKWARD, before, now
+    yield Direction.FORWARD, now, before
 
 
 def _break_of(name: Name, one: _Place, proofs: _Proofs) -> Break:
@@ -226,12 +270,16 @@ class _Proofs:
         self._old: Final = old
         self._new: Final = new
         self._codec: Final = codec
+        self._steps: Final = codec.chains.by_name if isinstance(codec, Upcasting) else {}
         self._golden: Final = golden
 
-    def know(self, name: Name) -> bool:
-        """Say whether there is reason to believe that something is stored as a (type, schema)."""
-        has_step = isinstance(self._codec, Upcasting) and name in self._codec.chains.by_name
-        return has_step or name in self._golden
+    @property
+    def stored(self) -> set[Name]:
+        """Every (type, schema) that is known to be in a log, whatever the protos say.
+
+        What the codec can read besides says nothing: as a whole module it has messages too that stand inside others.
+        """
+        return {*self._steps, *self._golden}
 
     def of(self, name: Name, one: _Place) -> tuple[bool, str]:
         """Say whether a break in an event is covered, and by what or why not."""
@@ -239,14 +287,14 @@ class _Proofs:
             return False, "no step reaches code that is out already"
         if self._codec is None:
             return False, "no codec was given"
-        if not isinstance(self._codec, Upcasting) or (step := self._codec.chains.by_name.get(name)) is None:
+        if (step := self._steps.get(name)) is None:
             return False, f"no step takes {describe(name)}"
         problem = self._doubt(name, one, self._codec)
         if problem:
             return False, f"step {step.name} takes it, but {problem}"
         return True, f"step {step.name}, proved by golden bytes ({len(self._golden[name])})"
 
-    def _doubt(self, name: Name, one: _Place, codec: Upcasting) -> str:
+    def _doubt(self, name: Name, one: _Place, codec: Reader) -> str:
         """Return why golden bytes do not prove that a step covers a break."""
         pins = self._golden.get(name)
         if not pins:

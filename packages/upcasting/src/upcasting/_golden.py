@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from urllib.parse import quote
 
 import msgspec
-from eventstore import CannotDecode, Codec, Payload, event_name
+from eventstore import CannotDecode, Payload, event_name
 from google.protobuf.json_format import MessageToDict
+from google.protobuf.message import DecodeError
 
 from upcasting._chains import describe
 from upcasting._errors import GoldenError
-from upcasting._upcasting import Upcasting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from upcasting._chains import Name
+    from upcasting._upcasting import Reader
 
 
 class Outcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -47,16 +48,10 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     events: list[_Event]
 
 
-Reader: TypeAlias = Codec | Upcasting
 #: What each payload of one (type, schema) becomes.
 Pins: TypeAlias = dict[bytes, list[Outcome]]
 
 _SHOWN: Final = 300
-
-
-def readable(codec: Reader) -> frozenset[Name]:
-    """Return every (type, schema) that a codec reads."""
-    return codec.readable if isinstance(codec, Upcasting) else frozenset(codec.registered)
 
 
 def read(folder: Path) -> dict[Name, Pins]:
@@ -145,7 +140,7 @@ def _becomes(codec: Reader, event: Payload) -> list[Outcome]:
             Outcome(*event_name(type(message)), MessageToDict(message, preserving_proto_field_name=True))
             for message in codec.decode(event)
         ]
-    except (TypeError, ValueError) as error:
+    except (DecodeError, TypeError, ValueError) as error:
         raise CannotDecode(f"what it becomes cannot be written as JSON: {error}") from error
 
 

@@ -145,7 +145,7 @@ class Pairs:
 
     def members(self, pair: Pair) -> tuple[dict[int, str], dict[int, str]]:
         """Return the names of the fields or values of a pair by number, as they were and as they are."""
-        return _members(self.old, pair.old), _members(self.new, pair.new)
+        return members(self.old, pair.old), members(self.new, pair.new)
 
     def _follow(self, name: Name) -> None:
         """Pair the messages of one name, and all that both hold."""
@@ -172,7 +172,7 @@ class Pairs:
                 yield before, after
 
 
-def _members(protos: Protos, type: Type) -> dict[int, str]:
+def members(protos: Protos, type: Type) -> dict[int, str]:
     """Return the names of fields or values by number."""
     if isinstance(type, EnumDescriptor):
         return {number: value.name for number, value in type.values_by_number.items()}

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sysconfig
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from google.protobuf import descriptor_pool
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.protobuf.message import DecodeError
 
-from upcasting._buf import compiled
+from upcasting._buf import compiled, on_disk
 from upcasting._errors import CannotCompare
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 _GIT: Final = "git:"
 _REGULAR_FILE: Final = b"100"
@@ -30,8 +31,15 @@ def load(source: str) -> tuple[FileDescriptorSet, frozenset[str]]:
     Raises:
         CannotCompare: there is no such thing, or it is none of these, or a proto has an error.
     """
+    try:
+        return _load(source)
+    except OSError as error:
+        raise CannotCompare(str(error.filename or source), f"cannot be read: {error.strerror}") from None
+
+
+def _load(source: str) -> tuple[FileDescriptorSet, frozenset[str]]:
     if source.startswith(_GIT):
-        return _built(source, _from_git(source))
+        return _from_git(source)
     path = Path(source)
     if path.is_dir():
         return _built(source, _from_folder(path))
@@ -59,32 +67,31 @@ def tagged(pattern: str, folder: str) -> Sequence[str]:
     return found
 
 
-def _built(source: str, protos: Mapping[str, bytes]) -> tuple[FileDescriptorSet, frozenset[str]]:
+def _built(
+    source: str, protos: Mapping[str, bytes], read: Callable[[Path], bytes | None] = on_disk
+) -> tuple[FileDescriptorSet, frozenset[str]]:
     if not protos:
         raise CannotCompare(source, "there is no .proto in it")
-    return compiled(source, protos), frozenset(protos)
+    return compiled(source, protos, read=read), frozenset(protos)
 
 
 def _from_folder(root: Path) -> dict[str, bytes]:
     found = {}
-    for folder, folders, names in os.walk(root):
+    for folder, folders, names in os.walk(root, onerror=_fail):
         # Hidden ones hold environments and histories.
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             path = Path(folder, name)
             if name.endswith(".proto") and path.is_file():
-                found[path.relative_to(root).as_posix()] = _bytes(path)
+                found[path.relative_to(root).as_posix()] = path.read_bytes()
     return found
 
 
-def _bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise CannotCompare(str(path), f"cannot be read: {error.strerror}") from None
+def _fail(error: OSError) -> NoReturn:
+    raise error
 
 
-def _from_git(source: str) -> dict[str, bytes]:
+def _from_git(source: str) -> tuple[FileDescriptorSet, frozenset[str]]:
     """Read a folder out of git's own store: no checkout is touched, no hook or filter runs."""
     revision, _, folder = source.removeprefix(_GIT).partition(":")
     if not revision:
@@ -100,7 +107,27 @@ def _from_git(source: str) -> dict[str, bytes]:
         facts, _, name = entry.partition(b"\t")
         if name.endswith(b".proto") and facts.startswith(_REGULAR_FILE):
             blobs[os.fsdecode(name)] = facts.split()[2]
-    return dict(zip(blobs, _contents(source, list(blobs.values())), strict=True))
+    protos = dict(zip(blobs, _contents(source, list(blobs.values())), strict=True))
+    return _built(source, protos, _as_of(revision))
+
+
+def _as_of(revision: str) -> Callable[[Path], bytes | None]:
+    """Return what reads published protos as they were in a revision, where they lie in the working tree themselves.
+
+    A package may be installed from there, and today's protos of it are none that the old ones were compiled with.
+    """
+    tree = Path(os.fsdecode(_git(revision, "rev-parse", "--show-toplevel")).removesuffix("\n"))
+    # An environment may stand in the working tree and is no part of it.
+    installed = [Path(sysconfig.get_path(name)).resolve() for name in ("purelib", "platlib")]
+
+    def read(path: Path) -> bytes | None:
+        real = path.resolve()
+        if not real.is_relative_to(tree) or any(map(real.is_relative_to, installed)):
+            return on_disk(path)
+        blob = _resolved(f"{revision}:{real.relative_to(tree).as_posix()}")
+        return None if blob is None else _git(revision, "cat-file", "blob", blob)
+
+    return read
 
 
 def _tree(revision: str, folder: str) -> str | None:
@@ -141,7 +168,7 @@ def _git(source: str, *words: str, given: bytes = b"") -> bytes:
 
 def _from_file(source: str) -> tuple[FileDescriptorSet, frozenset[str]]:
     try:
-        files = FileDescriptorSet.FromString(_bytes(Path(source)))
+        files = FileDescriptorSet.FromString(Path(source).read_bytes())
     except DecodeError:
         files = FileDescriptorSet()
     if not files.file or not all(file.name for file in files.file):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from enum import Enum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import msgspec
 from eventstore import CannotDecode, Codec, InvalidInput, Payload
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from google.protobuf.descriptor import FieldDescriptor
+
+# How protobuf writes the number of an enum.
+_VARINT: Final = 0
 
 
 class Policy(Enum):
@@ -145,6 +148,15 @@ class Upcasting:
         return f"{self._codec.tag}+{hashlib.sha256(chr(10).join(parts).encode()).hexdigest()[:16]}"
 
 
+#: What reads a log.
+Reader: TypeAlias = Codec | Upcasting
+
+
+def readable(codec: Reader) -> frozenset[Name]:
+    """Return every (type, schema) that a codec reads."""
+    return codec.readable if isinstance(codec, Upcasting) else frozenset(codec.registered)
+
+
 def _stand_in(policy: Policy, problem: str, stored: Payload) -> Sequence[Message]:
     """Return what a policy lets stand for an event that is not understood as it was meant."""
     if policy is Policy.STOP:
@@ -158,7 +170,8 @@ def _unknown_fields(message: Message) -> Iterator[str]:
     """Yield what a message holds, in it or inside it, that its class has no field for."""
     for one in messages_in(message):
         for unknown in UnknownFieldSet(one):  # type: ignore[attr-defined] # by __getitem__, which types-protobuf lacks
-            yield f"{full_name(type(one))} has a field {unknown.field_number}"
+            if _hidden_value(one, unknown) is None:
+                yield f"{full_name(type(one))} has a field {unknown.field_number}"
 
 
 def _unnamed_values(message: Message) -> Iterator[str]:
@@ -167,6 +180,25 @@ def _unnamed_values(message: Message) -> Iterator[str]:
         for field, value in values_in(one):
             if field.enum_type is not None and value not in field.enum_type.values_by_number:
                 yield f"{field.full_name} has the value {value}"
+        for unknown in UnknownFieldSet(one):  # type: ignore[attr-defined] # by __getitem__, which types-protobuf lacks
+            if (hidden := _hidden_value(one, unknown)) is not None:
+                yield hidden
+
+
+def _hidden_value(message: Message, unknown: Any) -> str | None:
+    """Return what an unknown field says of a known one: protobuf puts there what a closed enum has no name for.
+
+    In a map it is the whole entry that goes there.
+    """
+    field = message.DESCRIPTOR.fields_by_number.get(unknown.field_number)
+    if field is None:
+        return None
+    if field.enum_type is not None and unknown.wire_type == _VARINT:
+        return f"{field.full_name} has the value {unknown.data}"
+    entry = field.message_type
+    if entry is not None and entry.GetOptions().map_entry and entry.fields_by_name["value"].enum_type is not None:
+        return f"{field.full_name} has a value"
+    return None
 
 
 def messages_in(message: Message) -> Iterator[Message]:

@@ -31,7 +31,8 @@ _NESTED: Final = DescriptorProto.NESTED_TYPE_FIELD_NUMBER
 _ENUMS: Final = DescriptorProto.ENUM_TYPE_FIELD_NUMBER
 _FIELDS: Final = DescriptorProto.FIELD_FIELD_NUMBER
 _VALUES: Final = EnumDescriptorProto.VALUE_FIELD_NUMBER
-# The line of all that is written around pairs. The first line is where a rule puts what it does not find.
+# The line of all that is written around pairs: what buf says of it is about nothing that is stored, and is dropped. It
+# is not the first line, where buf puts what has no place: that is an error, or a rule of tomorrow would go unnoticed.
 _SCAFFOLD: Final = 2
 # What breaks a rule is a declaration or a part of it, such as its type.
 _PARTS: Final = [(), *((number,) for number in FieldDescriptorProto.DESCRIPTOR.fields_by_number)]
@@ -152,6 +153,7 @@ class _Side:
         declared = {field.number: field for field in [*written.field]}
         for left_out in _LEFT_OUT:
             written.ClearField(left_out)
+        # Its extensions are written as fields, and a message set may have none.
         written.options.ClearField("message_set_wire_format")
         _inherit(mine, written.options)
         for number, field in self._protos.fields(mine).items():

@@ -45,7 +45,7 @@ from upcasting._migrate import migrate as migrate_log
 from upcasting._pairs import Protos
 from upcasting._protos import load, tagged
 from upcasting._steps import Step
-from upcasting._upcasting import Upcasting
+from upcasting._upcasting import Reader, Upcasting
 
 _DISTRIBUTION: Final = "foldlog-upcasting"
 _NARROW: Final = 80
@@ -241,7 +241,7 @@ def audit(
     _program.run(_audit(url, _codec(codec), sample, as_json=as_json))
 
 
-async def _audit(url: str, codec: Upcasting | Codec, sample: int, *, as_json: bool) -> None:
+async def _audit(url: str, codec: Reader, sample: int, *, as_json: bool) -> None:
     began = time.perf_counter()
     async with open_store(url, create=False) as store:
         with progress() as report:
@@ -317,7 +317,7 @@ def _verdict(done: Audit) -> str:
     return f"not readable; {', '.join(f'{what}: {count:,}' for what, count in counts.items() if count)}"
 
 
-def _codec(name: str) -> Upcasting | Codec:
+def _codec(name: str) -> Reader:
     found = _named(name, "--codec")
     if not isinstance(found, Upcasting | Codec):
         raise typer.BadParameter(f"{name}: expected an Upcasting or a Codec, got {found!r:.80}", param_hint="--codec")

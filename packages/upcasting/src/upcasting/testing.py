@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 from eventstore import event_name
 
 from upcasting._chains import describe
-from upcasting._golden import differences, file_name, read, readable, record
+from upcasting._golden import differences, file_name, read, record
+from upcasting._upcasting import readable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from google.protobuf.message import Message
 
-    from upcasting._golden import Reader
+    from upcasting._upcasting import Reader
 
 __all__ = ["assert_golden", "record"]
 
