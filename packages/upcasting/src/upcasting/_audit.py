@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
-from eventstore import CannotDecode, Codec, CorruptCommit, Payload, Position, StreamId, Version
+from eventstore import CannotDecode, CorruptCommit, Payload, Position, StreamId, Version
 from eventstore.raw import parse
 from eventstore.segments import silent
 
-from upcasting._upcasting import Upcasting
+from upcasting._upcasting import readable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from eventstore.v1 import envelope_pb2
 
     from upcasting._chains import Name
+    from upcasting._upcasting import Reader
 
 #: So many events of each type and schema that fail, and so many corrupt commits, are named in the result.
 NAMED: Final = 5
@@ -98,7 +99,7 @@ class Audit(msgspec.Struct, frozen=True):
 
 async def audit(
     store: EventStore,
-    codec: Upcasting | Codec,
+    codec: Reader,
     *,
     sample: int = 1,
     found: Callable[[Finding], None] | None = None,
@@ -153,9 +154,9 @@ class _Kind:
 class _Auditing:
     """An audit on its way through a log."""
 
-    def __init__(self, codec: Upcasting | Codec, sample: int, found: Callable[[Finding], None] | None) -> None:
+    def __init__(self, codec: Reader, sample: int, found: Callable[[Finding], None] | None) -> None:
         self._decode = codec.decode
-        self._readable: Final = codec.readable if isinstance(codec, Upcasting) else frozenset(codec.registered)
+        self._readable: Final = readable(codec)
         self._sample = sample
         self._found = found
         self._kinds: dict[Name, _Kind] = {}
