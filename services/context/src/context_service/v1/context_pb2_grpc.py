@@ -84,6 +84,36 @@ class ContextServiceStub(object):
                 request_serializer=context__service_dot_v1_dot_context__pb2.GetContextAtTimeRequest.SerializeToString,
                 response_deserializer=context__service_dot_v1_dot_context__pb2.GetContextResponse.FromString,
                 _registered_method=True)
+        self.GetContextAtVersion = channel.unary_unary(
+                '/fleet.context.v1.ContextService/GetContextAtVersion',
+                request_serializer=context__service_dot_v1_dot_context__pb2.GetContextAtVersionRequest.SerializeToString,
+                response_deserializer=context__service_dot_v1_dot_context__pb2.GetContextResponse.FromString,
+                _registered_method=True)
+        self.WatchContext = channel.unary_stream(
+                '/fleet.context.v1.ContextService/WatchContext',
+                request_serializer=context__service_dot_v1_dot_context__pb2.WatchContextRequest.SerializeToString,
+                response_deserializer=context__service_dot_v1_dot_context__pb2.WatchContextResponse.FromString,
+                _registered_method=True)
+        self.GetRehydrationBundle = channel.unary_unary(
+                '/fleet.context.v1.ContextService/GetRehydrationBundle',
+                request_serializer=context__service_dot_v1_dot_context__pb2.GetRehydrationBundleRequest.SerializeToString,
+                response_deserializer=context__service_dot_v1_dot_context__pb2.RehydrateSessionResponse.FromString,
+                _registered_method=True)
+        self.GetHistory = channel.unary_unary(
+                '/fleet.context.v1.ContextService/GetHistory',
+                request_serializer=context__service_dot_v1_dot_context__pb2.GetHistoryRequest.SerializeToString,
+                response_deserializer=context__service_dot_v1_dot_context__pb2.GetHistoryResponse.FromString,
+                _registered_method=True)
+        self.DiffContext = channel.unary_unary(
+                '/fleet.context.v1.ContextService/DiffContext',
+                request_serializer=context__service_dot_v1_dot_context__pb2.DiffContextRequest.SerializeToString,
+                response_deserializer=context__service_dot_v1_dot_context__pb2.DiffContextResponse.FromString,
+                _registered_method=True)
+        self.ExplainDecision = channel.unary_unary(
+                '/fleet.context.v1.ContextService/ExplainDecision',
+                request_serializer=context__service_dot_v1_dot_context__pb2.ExplainDecisionRequest.SerializeToString,
+                response_deserializer=context__service_dot_v1_dot_context__pb2.ExplainDecisionResponse.FromString,
+                _registered_method=True)
 
 
 class ContextServiceServicer(object):
@@ -152,6 +182,48 @@ class ContextServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetContextAtVersion(self, request, context):
+        """The context of a story as it was at a version.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchContext(self, request, context):
+        """The context of a story as of now, then each change of the story as it is recorded, until the caller cancels.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetRehydrationBundle(self, request, context):
+        """A bundle that RehydrateSession kept, as it was then, while it has not expired.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetHistory(self, request, context):
+        """The events of a story: who, why, what changed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DiffContext(self, request, context):
+        """What is different in a story between two moments.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExplainDecision(self, request, context):
+        """The events, causes and dependencies behind a decision.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ContextServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -204,6 +276,36 @@ def add_ContextServiceServicer_to_server(servicer, server):
                     servicer.GetContextAtTime,
                     request_deserializer=context__service_dot_v1_dot_context__pb2.GetContextAtTimeRequest.FromString,
                     response_serializer=context__service_dot_v1_dot_context__pb2.GetContextResponse.SerializeToString,
+            ),
+            'GetContextAtVersion': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetContextAtVersion,
+                    request_deserializer=context__service_dot_v1_dot_context__pb2.GetContextAtVersionRequest.FromString,
+                    response_serializer=context__service_dot_v1_dot_context__pb2.GetContextResponse.SerializeToString,
+            ),
+            'WatchContext': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchContext,
+                    request_deserializer=context__service_dot_v1_dot_context__pb2.WatchContextRequest.FromString,
+                    response_serializer=context__service_dot_v1_dot_context__pb2.WatchContextResponse.SerializeToString,
+            ),
+            'GetRehydrationBundle': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetRehydrationBundle,
+                    request_deserializer=context__service_dot_v1_dot_context__pb2.GetRehydrationBundleRequest.FromString,
+                    response_serializer=context__service_dot_v1_dot_context__pb2.RehydrateSessionResponse.SerializeToString,
+            ),
+            'GetHistory': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetHistory,
+                    request_deserializer=context__service_dot_v1_dot_context__pb2.GetHistoryRequest.FromString,
+                    response_serializer=context__service_dot_v1_dot_context__pb2.GetHistoryResponse.SerializeToString,
+            ),
+            'DiffContext': grpc.unary_unary_rpc_method_handler(
+                    servicer.DiffContext,
+                    request_deserializer=context__service_dot_v1_dot_context__pb2.DiffContextRequest.FromString,
+                    response_serializer=context__service_dot_v1_dot_context__pb2.DiffContextResponse.SerializeToString,
+            ),
+            'ExplainDecision': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExplainDecision,
+                    request_deserializer=context__service_dot_v1_dot_context__pb2.ExplainDecisionRequest.FromString,
+                    response_serializer=context__service_dot_v1_dot_context__pb2.ExplainDecisionResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -476,6 +578,168 @@ class ContextService(object):
             '/fleet.context.v1.ContextService/GetContextAtTime',
             context__service_dot_v1_dot_context__pb2.GetContextAtTimeRequest.SerializeToString,
             context__service_dot_v1_dot_context__pb2.GetContextResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetContextAtVersion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fleet.context.v1.ContextService/GetContextAtVersion',
+            context__service_dot_v1_dot_context__pb2.GetContextAtVersionRequest.SerializeToString,
+            context__service_dot_v1_dot_context__pb2.GetContextResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchContext(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/fleet.context.v1.ContextService/WatchContext',
+            context__service_dot_v1_dot_context__pb2.WatchContextRequest.SerializeToString,
+            context__service_dot_v1_dot_context__pb2.WatchContextResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetRehydrationBundle(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fleet.context.v1.ContextService/GetRehydrationBundle',
+            context__service_dot_v1_dot_context__pb2.GetRehydrationBundleRequest.SerializeToString,
+            context__service_dot_v1_dot_context__pb2.RehydrateSessionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetHistory(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fleet.context.v1.ContextService/GetHistory',
+            context__service_dot_v1_dot_context__pb2.GetHistoryRequest.SerializeToString,
+            context__service_dot_v1_dot_context__pb2.GetHistoryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DiffContext(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fleet.context.v1.ContextService/DiffContext',
+            context__service_dot_v1_dot_context__pb2.DiffContextRequest.SerializeToString,
+            context__service_dot_v1_dot_context__pb2.DiffContextResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExplainDecision(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fleet.context.v1.ContextService/ExplainDecision',
+            context__service_dot_v1_dot_context__pb2.ExplainDecisionRequest.SerializeToString,
+            context__service_dot_v1_dot_context__pb2.ExplainDecisionResponse.FromString,
             options,
             channel_credentials,
             insecure,
