@@ -11,7 +11,7 @@ import grpc
 from eventstore import Conflict, EventStoreError, InvalidInput, Metadata, StoreFull, StoreUnavailable
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
-from context_service import writes
+from context_service import past, reasons, writes
 from context_service.changes import timestamp
 from context_service.commands import Fault, Refused, UpdateStory, Violation, parse_changes
 from context_service.contexts import checked_moment, checked_role, context_of, refused
@@ -22,7 +22,7 @@ from context_service.v1 import context_pb2_grpc
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from eventstore import Handled
+    from eventstore import Handled, Until
 
     from context_service.stories import Stories
     from context_service.story import Story
@@ -216,9 +216,41 @@ class ContextService(context_pb2_grpc.ContextServiceServicer):
         """Answer with a story as it was at a moment."""
         return await _context(self._stories, request)
 
+    @answered
+    async def GetContextAtVersion(  # noqa: N802 (the interface's name)
+        self, request: pb.GetContextAtVersionRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.GetContextResponse:
+        """Answer with a story as it was at a version."""
+        moment = pb.Moment(version=request.version)
+        until = await past.checked_until(self._stories, request.story_id, "", moment)
+        return await _context(self._stories, request, until)
+
+    @answered
+    async def GetHistory(  # noqa: N802 (the interface's name)
+        self, request: pb.GetHistoryRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.GetHistoryResponse:
+        """Answer with a story's events: who, why, what changed."""
+        return await past.history(self._stories, request)
+
+    @answered
+    async def DiffContext(  # noqa: N802 (the interface's name)
+        self, request: pb.DiffContextRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.DiffContextResponse:
+        """Answer with what is different in a story between two moments."""
+        return await past.diff(self._stories, request)
+
+    @answered
+    async def ExplainDecision(  # noqa: N802 (the interface's name)
+        self, request: pb.ExplainDecisionRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.ExplainDecisionResponse:
+        """Answer with the events, causes and dependencies behind a decision."""
+        return await reasons.explain(self._stories, request)
+
 
 async def _context(
-    stories: Stories, request: pb.GetContextRequest | pb.GetContextAtTimeRequest
+    stories: Stories,
+    request: pb.GetContextRequest | pb.GetContextAtTimeRequest | pb.GetContextAtVersionRequest,
+    until: Until | None = None,
 ) -> pb.GetContextResponse:
     if request.token_budget < 0:
         raise refused(Fault.INVALID, "token_budget", f"expected 0 or more, got {request.token_budget}")
@@ -230,6 +262,7 @@ async def _context(
         subtask_id=request.subtask_id,
         timestamp=request.timestamp if isinstance(request, pb.GetContextAtTimeRequest) else None,
         clock=request.clock if isinstance(request, pb.GetContextAtTimeRequest) else "",
+        until=until,
     )
     return pb.GetContextResponse(
         context=found.text,
