@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import json
 import os
 import re
@@ -21,6 +23,7 @@ import grpc
 import pytest
 from context_service import cli
 from context_service.app import without_secrets
+from context_service.stories import open_stories
 from context_service.v1 import context_pb2 as pb
 from context_service.v1 import context_pb2_grpc
 from eventstore.terminal import console
@@ -568,6 +571,36 @@ class TestServe:
             out, err = serving.communicate()
         assert (serving.returncode, out, err) == (0, "", "")
         assert head(tmp_path / "context.db") == 1
+
+    async def test_stops_under_load(self, tmp_path: Path) -> None:
+        """A signal amid many calls loses none that was accepted: what was stored was answered, and nothing else."""
+        with started("serve", "--listen", "127.0.0.1:0", "--log-level", "warning") as serving:
+            address, _ = address_of(serving)
+            async with grpc.aio.insecure_channel(address) as channel:
+                stub: Any = context_pb2_grpc.ContextServiceStub(channel)
+                stored: list[str] = []
+                enough = asyncio.Event()
+
+                async def write(writer: int) -> grpc.StatusCode:
+                    for number in itertools.count():
+                        id = f"S-{writer}-{number}"
+                        try:
+                            await stub.CreateStory(pb.CreateStoryRequest(story_id=id))
+                        except grpc.aio.AioRpcError as error:
+                            return error.code()
+                        stored.append(id)
+                        if len(stored) > 200:
+                            enough.set()
+                    raise AssertionError("the count does not end")
+
+                writers = asyncio.gather(*(write(writer) for writer in range(16)))
+                await enough.wait()
+                serving.send_signal(signal.SIGTERM)
+                assert set(await writers) == {grpc.StatusCode.UNAVAILABLE}
+            out, err = serving.communicate()
+        assert (serving.returncode, out, err) == (0, "stopping\n", "")
+        async with open_stories(f"sqlite:///{tmp_path}/context.db") as stories:
+            assert sorted(stored) == [info.stream.id async for info in stories.store.streams()]
 
     def test_port_in_use(self, context: Any) -> None:
         """A port that somebody listens on is not shared."""

@@ -52,6 +52,8 @@ StoreUrl = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON for programs instead of text for people.")]
 _BRIEF = 60
+# A call that was sent before its caller could know of the end arrives within this.
+_DRAIN_SECONDS = 0.25
 
 
 _program = Program("context", EventStoreError, Refused, ImportFault, CannotListen)
@@ -148,7 +150,9 @@ async def _serve(
             open_views(stories, graph=graph, cache=cache) as views,
             open_bundles(cache) as bundles,
             projecting(views, monitor),
-            serving(stories, listen, bundles=bundles, ready=lambda: all_ready(views, monitor)) as address,
+            serving(
+                stories, listen, bundles=bundles, ready=lambda: all_ready(views, monitor), drain=_DRAIN_SECONDS
+            ) as address,
         ):
             with _offered(monitor, views, metrics):
                 await _tell(stories, store, graph=graph, cache=cache, **kept, listen=listen, log_level=level)
