@@ -489,7 +489,7 @@ async def _show_diff(store: str, request: pb.DiffContextRequest, *, as_json: boo
     counts = Counter(entity.change for entity in found.entities)
     told = ", ".join(f"{counts[change]} {change.lower()}" for change in _SIGNS)
     relations = Counter(related.change for related in found.relations)
-    told += f"; relations: {relations['ADDED']} added, {relations['GONE']} gone"
+    told += f"\nrelations: {relations['ADDED']} added, {relations['GONE']} gone"
     _out.print(f"version {found.earlier_version} to {found.later_version}: {told}", style="dim")
 
 
