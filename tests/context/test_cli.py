@@ -158,14 +158,97 @@ class TestReading:
         assert rows[0]["why"] == f"python/peps commit {rows[0]['cause']}"
         assert rows[0]["occurred_at"] < "2023" < rows[0]["recorded_at"]
 
+    def test_history(self, context: Any, imported: Imported) -> None:
+        """`history` tells what each event made different, of all or some; `log` is its older name."""
+        words = ["--store", imported.url, "--kind", "decision", "--id", "PEP-703", "--event", "DecisionStatusChanged"]
+        said = context("history", "python-3.12", *words)
+        assert re.sub(r"[0-9a-f]{12}", "<commit>", said.out) == (
+            "  131 2023-10-28T23:23:10Z DecisionStatusChanged PEP-703\n"
+            "      status: PROPOSED → APPROVED\n"
+            "      status_text: Draft → Accepted\n"
+            "      by python/peps, because python/peps commit <commit>\n"
+            "  158 2026-06-15T17:28:27Z DecisionStatusChanged PEP-703\n"
+            "      status: APPROVED → IMPLEMENTED\n"
+            "      status_text: Accepted → Final\n"
+            "      by python/peps, because python/peps commit <commit>\n"
+        )
+        assert context("log", "python-3.12", *words).out == said.out
+        [row] = context("history", "python-3.12", *words, "--after", "131", "--json").rows()
+        assert row["changes"][0] == {"field": "status", "before": "APPROVED", "after": "IMPLEMENTED"}
+        assert (row["kind"], row["id"], row["who"]) == ("DECISION", "PEP-703", "python/peps")
+
+    def test_history_of_many_pages(self, context: Any, imported: Imported) -> None:
+        """`history` tells all of a story that is longer than a page."""
+        rows = context("history", "process", "--store", imported.url, "--json").rows()
+        assert [row["version"] for row in rows] == list(range(1, 1727))
+
+    def test_diff(self, context: Any, imported: Imported) -> None:
+        """`diff` tells what was added, changed or gone between two moments on a clock, or two versions."""
+        words = ["diff", "python-3.12", "--store", imported.url]
+        dates = ["--earlier", "2023-07-15", "--later", "2024-01-01", "--clock", "occurred"]
+        said = context(*words, *dates)
+        shown = "~ DECISION PEP-703\n      rationale: …tion (``--without-gil``) to… → …tion (``--disable-gil``)"
+        assert shown in said.out
+        assert "+ DECISION PEP-720\n      title: Cross-compiling Python packages\n" in said.out
+        assert "- PEP-705 RELATES_TO PEP-483\n+ PEP-705 RELATES_TO PEP-591\n" in said.out
+        assert said.out.endswith("1 added, 6 changed, 0 gone\nrelations: 5 added, 1 gone\n")
+        versions = re.search(r"^version (\d+) to (\d+):", said.out, re.MULTILINE)
+        assert versions
+        assert context(*words, "--earlier", versions[1], "--later", versions[2]).out == said.out
+        [row] = context(*words, *dates, "--json").rows()
+        found = [(diff["change"], diff["id"]) for diff in row["entities"]]
+        assert ("ADDED", "PEP-720") in found
+        assert {"change": "GONE", "relation": ["PEP-705", "RELATES_TO", "PEP-483"]} in row["relations"]
+        position = row["later"]["position"]
+        assert context(*words, "--earlier", versions[1], "--later", position).out == said.out
+
+    def test_why(self, context: Any, imported: Imported) -> None:
+        """`why` tells the events of a decision, what caused them, what it rests on and what rests on it."""
+        said = context("why", "python-3.12", "PEP-721", "--store", imported.url)
+        heading = "PEP-721 [IMPLEMENTED] Using tarfile.data_filter for source distribution extraction\n"
+        assert said.out.startswith(heading + "decided by Petr Viktorin, 2023-07-13T10:01:17Z\n")
+        parts = ["What was recorded of it", "What caused it", "What it rests on", "What rests on it"]
+        assert [line for line in said.out.splitlines() if line in parts] == parts
+        assert (
+            "What it rests on\n  PEP-706 [IMPLEMENTED] Filter for tarfile.extractall\n    PEP-721 DEPENDS_ON"
+            in said.out
+        )
+        assert said.out.endswith("What rests on it\n  nothing\n")
+        assert re.fullmatch(r"version 158, position [0-9a-f]{32}:\d+\n", said.err)
+        [row] = context("why", "python-3.12", "PEP-706", "--store", imported.url, "--json").rows()
+        [dependent] = row["dependents"]
+        assert (dependent["decision"]["id"], dependent["relation"]) == ("PEP-721", ["PEP-721", "DEPENDS_ON", "PEP-706"])
+        before = context("why", "python-3.12", "PEP-721", "--store", imported.url, "--at", "100")
+        assert before.err == "context: decision_id: the story has no decision 'PEP-721'\n"
+
+    def test_eighty_columns(self, context: Any, imported: Imported) -> None:
+        """What each event or difference is told with keeps within 80 columns, but for ids, names and reasons."""
+        for words in (["history", "process"], ["diff", "process", "--earlier", "1300"]):
+            out = context(*words, "--store", imported.url).out
+            assert "…" in out
+            assert max(len(line) for line in out.splitlines()) < 80
+
     @pytest.mark.parametrize(
-        "words", [[], ["ls"], ["show"], ["log"], ["import"], ["import", "peps"], ["serve"], ["demo"]]
+        "words",
+        [
+            [],
+            ["ls"],
+            ["show"],
+            ["history"],
+            ["diff"],
+            ["why"],
+            ["log"],
+            ["import"],
+            ["import", "peps"],
+            ["serve"],
+            ["demo"],
+        ],
     )
-    def test_help(self, context: Any, words: list[str]) -> None:
+    def test_help(self, context: Any, words: str) -> None:
         """Every command explains itself."""
-        said = context(*words, "--help")
+        said = context(*words.split(), "--help")
         assert (said.code, said.err) == (0, "")
-        assert f"context {' '.join(words)}".strip() in said.out
+        assert f"context {words}".strip() in said.out
 
     def test_terminal_commands_in_texts(self, context: Any, tmp_path: Path) -> None:
         """What stands in a log cannot command the terminal, nor be taken for markup or emoji."""
@@ -173,7 +256,13 @@ class TestReading:
         line = {"ts": 1, "commit": "c", "pep": 1, "kind": "created", "fields": {"Title": title, "Status": title}}
         (tmp_path / "one.jsonl").write_text(json.dumps(line), encoding="utf-8")
         assert context("import", "peps", "one.jsonl").code == 0
-        for words in (["ls", "process"], ["show", "process"], ["log", "process"]):
+        for words in (
+            ["ls", "process"],
+            ["show", "process"],
+            ["log", "process"],
+            ["diff", "process"],
+            ["why", "process", "PEP-1"],
+        ):
             said = context(*words)
             assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f]", said.out)
             assert "[31m[bold]red[/bold] :smile:" in said.out
@@ -266,6 +355,13 @@ class TestMistakes:
             ("ls nosuch {store}", "context: story_id: there is no story 'nosuch'"),
             ("show nosuch {store}", "context: story_id: there is no story 'nosuch'"),
             ("log nosuch {store}", "context: story_id: there is no story 'nosuch'"),
+            ("why python-3.12 X {store}", "context: decision_id: the story has no decision 'X'"),
+            ("diff nosuch {store}", "context: story_id: there is no story 'nosuch'"),
+            ("diff python-3.12 --later 159 {store}", "context: later.version: the story is at version 158"),
+            ("diff python-3.12 --later 99999999999 {store}", "context: later.version: the story is at version 158"),
+            ("diff python-3.12 --later soon {store}", "context: later.timestamp: expected ISO 8601, .*; got 'soon'"),
+            ("history python-3.12 --kind x {store}", "context: entity_type: expected one of CASE, .*; got 'x'"),
+            ("history python-3.12 --event x {store}", "context: event_types: expected names such as .*; got 'x'"),
             ("log python-3.1x {store}", "context: story_id: there is no story 'python-3.1x'"),
             ("show '' {store}", "context: story_id: expected a text that is not empty"),
             (
@@ -322,7 +418,7 @@ class TestMistakes:
 
     def test_reading_makes_no_store(self, context: Any, tmp_path: Path) -> None:
         """A command that reads never makes a file."""
-        for words in (["ls"], ["ls", "x"], ["show", "x"], ["log", "x"]):
+        for words in (["ls"], ["ls", "x"], ["show", "x"], ["log", "x"], ["diff", "x"], ["why", "x", "y"]):
             assert context(*words).code == 1
         assert list(tmp_path.iterdir()) == []
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import re
 import sys
+from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
 import typer
 from eventstore import EventStoreError, InvalidInput
 from eventstore.terminal import Program, console, progress
-from google.protobuf.json_format import MessageToDict
 from projections.serving import HEALTH
 from projections.serving import serving as offering
 from rich.table import Table
@@ -23,17 +25,19 @@ from context_service.app import CannotListen, serving, stop_signals, without_sec
 from context_service.bundles import open_bundles
 from context_service.commands import Refused
 from context_service.contexts import context_of
+from context_service.past import ENTITY_TYPES, diff, history
 from context_service.peps import ImportFault, import_peps
+from context_service.reasons import explain
 from context_service.snapshots import IN_MEMORY
 from context_service.stories import DEFAULT_STORE, SNAPSHOT_EVERY, open_stories
 from context_service.story import CATEGORY
+from context_service.v1 import context_pb2 as pb
 from context_service.views import NOWHERE, Logging, all_ready, open_views, projecting
 from context_service.words import PHASES, ROLES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from eventstore import Event
     from projections import Deployed, Monitor
 
     from context_service.stories import Stories
@@ -51,7 +55,6 @@ StoreUrl = Annotated[
     str, typer.Option("--store", envvar="CONTEXT_STORE", help="Where the log is, for example sqlite:///context.db.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON for programs instead of text for people.")]
-_BRIEF = 60
 # A call that was sent before its caller could know of the end arrives within this.
 _DRAIN_SECONDS = 0.25
 
@@ -321,60 +324,292 @@ async def _show(
     _err.print(f"version {found.version}, position {found.token}", style="dim")
 
 
-@app.command("log")
-def show_log(
+Clock = Annotated[
+    str, typer.Option(help="Which clock timestamps are of: recorded (when the log learned it) or occurred.")
+]
+_MOMENT = "a version, a timestamp in ISO 8601, or a position"
+_POSITION = re.compile(r"[0-9a-f]{32}:\d+")
+
+
+@app.command("log", hidden=True)
+@app.command("history")
+def show_history(
     story: Annotated[str, typer.Argument(help="The story's id.")],
+    event_types: Annotated[
+        list[str] | None, typer.Option("--event", help="Only events of this name, for example DecisionAdded.")
+    ] = None,
+    actor: Annotated[str, typer.Option(help="Only what this one did.")] = "",
+    kind: Annotated[str, typer.Option(help=f"Only events of a kind of thing: {', '.join(ENTITY_TYPES)}.")] = "",
+    id: Annotated[str, typer.Option(help="Only events of the thing with this id.")] = "",
+    after: Annotated[str, typer.Option(help=f"Only what came after {_MOMENT}.")] = "",
+    until: Annotated[str, typer.Option(help=f"Only what came until {_MOMENT}.")] = "",
+    clock: Clock = "recorded",
     store: StoreUrl = DEFAULT_STORE,
     as_json: AsJson = False,
 ) -> None:
-    """Show a story's events: who, what, when and why."""
-    _program.run(_show_log(store, story, as_json=as_json))
+    """Show a story's events: who, when, why, and what each made different."""
+    request = pb.GetHistoryRequest(
+        story_id=story,
+        event_types=event_types or (),
+        actor=actor,
+        entity_type=kind,
+        entity_id=id,
+        after=_moment(after, clock),
+        until=_moment(until, clock),
+        page_size=1_000,
+    )
+    _program.run(_show_history(store, request, as_json=as_json))
 
 
-async def _show_log(store: str, story_id: str, *, as_json: bool) -> None:
+async def _show_history(store: str, request: pb.GetHistoryRequest, *, as_json: bool) -> None:
     async with open_stories(store, create=False, snapshots=IN_MEMORY) as stories:
-        await stories.ask(story_id)
-        async for commit in stories.store.commits(stories.stream(story_id)):
-            for event in commit.events:
-                row = _log_row(event)
+        while True:
+            page = await history(stories, request)
+            for entry in page.entries:
                 if as_json:
-                    _print_json(row)
+                    _print_json(_entry_row(entry))
                 else:
-                    _out.print(_log_text(row))
+                    _out.print(_entry_text(entry))
+            request.page_token = page.next_page_token
+            if not request.page_token:
+                return
 
 
-def _log_row(event: Event) -> dict[str, Any]:
-    what = MessageToDict(event.message, preserving_proto_field_name=True)
-    why = what.pop("reason", "")
+def _moment(text: str, clock: str) -> pb.Moment | None:
+    """Return the moment that a word names; no word names none."""
+    if not text:
+        return None
+    if text.isdecimal() and text.isascii():
+        # What is over the field's range is over every story's version too.
+        return pb.Moment(version=min(int(text), 2**31 - 1), clock=clock)
+    return pb.Moment(position=text) if _POSITION.fullmatch(text) else pb.Moment(timestamp=text, clock=clock)
+
+
+def _entry_row(entry: pb.HistoryEntry) -> dict[str, Any]:
     return {
-        "version": event.version,
-        "position": event.position,
-        "occurred_at": event.occurred_at.isoformat(),
-        "recorded_at": event.recorded_at.isoformat(),
-        "who": event.commit.metadata.actor,
-        "event": event.raw.type.rpartition(".")[2].removesuffix("Event"),
-        "what": what,
-        "why": why,
-        "cause": event.commit.metadata.causation_id,
-        "correlation": event.commit.metadata.correlation_id,
+        "version": entry.version,
+        "position": int(entry.position.rpartition(":")[2]),
+        "occurred_at": entry.occurred_at,
+        "recorded_at": entry.recorded_at,
+        "who": entry.actor,
+        "event": entry.event_type,
+        "kind": entry.entity_type,
+        "id": entry.entity_id,
+        "what": json.loads(entry.payload),
+        "changes": _change_rows(entry.changes),
+        "why": entry.reason,
+        "cause": entry.cause,
+        "correlation": entry.correlation_id,
+        "commit": entry.commit_id,
     }
 
 
-def _log_text(row: dict[str, Any]) -> Text:
-    text = Text(f"{row['version']:>5} ", style="bold")
-    text.append(f"{row['occurred_at'][:19]}Z ", style="cyan")
-    text.append(f"{row['event']} ", style="bold")
-    text.append("  ".join(f"{key}={_brief(value)}" for key, value in row["what"].items()))
-    text.append(f"\n      by {_clean(row['who']) or 'unknown'}", style="dim")
-    if row["why"]:
-        text.append(f", because {_clean(row['why'])}", style="dim")
+def _change_rows(changes: Iterable[pb.FieldChange]) -> list[dict[str, Any]]:
+    return [
+        {"field": change.field, "before": _value(change.before), "after": _value(change.after)} for change in changes
+    ]
+
+
+def _value(text: str) -> Any:
+    return json.loads(text) if text else None
+
+
+def _entry_text(entry: pb.HistoryEntry) -> Text:
+    text = Text.assemble(
+        (f"{entry.version:>5} ", "bold"),
+        (f"{entry.occurred_at[:19]}Z ", "cyan"),
+        (f"{_clean(entry.event_type)} ", "bold"),
+        _brief(entry.entity_id, 79 - 28 - len(entry.event_type)),
+    )
+    if not entry.entity_type:
+        text.append(f"\n      cannot be read: {_brief(json.loads(entry.payload)['unreadable'], 57)}", style="red")
+    text.append(_changes_text(entry.changes))
+    text.append(f"\n      by {_clean(entry.actor) or 'unknown'}", style="dim")
+    if entry.reason:
+        text.append(f", because {_clean(' '.join(entry.reason.split()))}", style="dim")
     return text
 
 
-def _brief(value: Any) -> str:
+def _changes_text(changes: Iterable[pb.FieldChange]) -> Text:
+    """Return a line for each change, as much of it as fits into 80 columns."""
+    text = Text()
+    for change in changes:
+        before, after = _value(change.before), _value(change.after)
+        room = 79 - len(f"      {change.field}: ")
+        if change.before and change.after:
+            before, after = _from_where_they_differ(before, after, room)
+            half = max((room - len(" → ")) // 2, 10)
+            # What is short leaves its room to the other.
+            left = _brief(before, max(half, room - 3 - len(_brief(after, room))))
+            shown = f"{left} → {_brief(after, max(half, room - 3 - len(left)))}"
+        else:
+            shown = _brief(after, room) if change.after else f"{_brief(before, room - 7)} → none"
+        text.append(f"\n      {_clean(change.field)}: ", style="dim").append(shown)
+    return text
+
+
+def _from_where_they_differ(before: Any, after: Any, room: int) -> tuple[Any, Any]:
+    """Return two long texts from shortly before where they part, so that what is shown of them is different."""
+    if not isinstance(before, str) or not isinstance(after, str) or len(before) + len(after) < room:
+        return before, after
+    start = len(os.path.commonprefix([before, after])) - 10  # noqa: RUF071 (of texts, which are no paths)
+    return ("…" + before[start:], "…" + after[start:]) if start > 0 else (before, after)
+
+
+def _brief(value: Any, room: int) -> str:
     shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     shown = _clean(" ".join(shown.split()))
-    return shown if len(shown) <= _BRIEF else shown[: _BRIEF - 1] + "…"
+    return shown if len(shown) <= room else shown[: max(room - 1, 0)] + "…"
+
+
+@app.command("diff")
+def show_diff(
+    story: Annotated[str, typer.Argument(help="The story's id.")],
+    earlier: Annotated[
+        str, typer.Option(help=f"Since when: {_MOMENT}.", show_default="before the story's first event")
+    ] = "",
+    later: Annotated[str, typer.Option(help=f"Until when: {_MOMENT}.", show_default="now")] = "",
+    clock: Clock = "recorded",
+    store: StoreUrl = DEFAULT_STORE,
+    as_json: AsJson = False,
+) -> None:
+    """Show what is different in a story between two moments."""
+    request = pb.DiffContextRequest(story_id=story, earlier=_moment(earlier, clock), later=_moment(later, clock))
+    _program.run(_show_diff(store, request, as_json=as_json))
+
+
+async def _show_diff(store: str, request: pb.DiffContextRequest, *, as_json: bool) -> None:
+    async with open_stories(store, create=False, snapshots=IN_MEMORY) as stories:
+        found = await diff(stories, request)
+    if as_json:
+        _print_json(_diff_row(found))
+        return
+    for entity in found.entities:
+        text = Text(f"{_SIGNS[entity.change]} ", style="bold")
+        text.append(f"{entity.entity_type} ").append(_clean(entity.entity_id), style="bold")
+        # What is gone is told by its name; the past still has the rest.
+        text.append(_changes_text(entity.fields if entity.change != "GONE" else ()))
+        _out.print(text)
+    for related in found.relations:
+        _out.print(Text(f"{_SIGNS[related.change]} ", style="bold").append(_relation_text(related.relation)))
+    counts = Counter(entity.change for entity in found.entities)
+    told = ", ".join(f"{counts[change]} {change.lower()}" for change in _SIGNS)
+    relations = Counter(related.change for related in found.relations)
+    told += f"\nrelations: {relations['ADDED']} added, {relations['GONE']} gone"
+    _out.print(f"version {found.earlier_version} to {found.later_version}: {told}", style="dim")
+
+
+_SIGNS: Final = {"ADDED": "+", "CHANGED": "~", "GONE": "-"}
+
+
+def _diff_row(found: pb.DiffContextResponse) -> dict[str, Any]:
+    return {
+        "earlier": {"version": found.earlier_version, "position": found.earlier_position},
+        "later": {"version": found.later_version, "position": found.later_position},
+        "entities": [
+            {
+                "change": entity.change,
+                "kind": entity.entity_type,
+                "id": entity.entity_id,
+                "fields": _change_rows(entity.fields),
+            }
+            for entity in found.entities
+        ],
+        "relations": [{"change": one.change, "relation": _relation_row(one.relation)} for one in found.relations],
+    }
+
+
+def _relation_row(relation: pb.DecisionRelation) -> list[str]:
+    return [relation.src_id, relation.relation_type, relation.dst_id]
+
+
+def _relation_text(relation: pb.DecisionRelation) -> str:
+    return _clean(" ".join(_relation_row(relation)))
+
+
+@app.command("why")
+def show_why(
+    story: Annotated[str, typer.Argument(help="The story's id.")],
+    decision: Annotated[str, typer.Argument(help="The decision's id.")],
+    at: Annotated[str, typer.Option(help=f"As of when: {_MOMENT}.", show_default="now")] = "",
+    clock: Clock = "recorded",
+    store: StoreUrl = DEFAULT_STORE,
+    as_json: AsJson = False,
+) -> None:
+    """Show why a decision is as it is: its events, what caused them, what it rests on and what rests on it."""
+    request = pb.ExplainDecisionRequest(story_id=story, decision_id=decision, at=_moment(at, clock))
+    _program.run(_show_why(store, request, as_json=as_json))
+
+
+async def _show_why(store: str, request: pb.ExplainDecisionRequest, *, as_json: bool) -> None:
+    async with open_stories(store, create=False, snapshots=IN_MEMORY) as stories:
+        found = await explain(stories, request)
+    if as_json:
+        _print_json(_why_row(found))
+        return
+    _out.print(_safe(_decision_text(found.decision)), style="bold")
+    if found.decision.decided_by:
+        _out.print(_safe(f"decided by {found.decision.decided_by}, {found.decision.decided_at}"))
+    _out.print("\nWhat was recorded of it", style="bold")
+    for entry in found.events:
+        _out.print(_entry_text(entry))
+    _listed("What caused it", map(_cause_text, found.causes))
+    _listed("What it rests on", map(_dependency_text, found.dependencies))
+    _listed("What rests on it", map(_dependency_text, found.dependents))
+    _err.print(f"version {found.version}, position {found.position}", style="dim")
+
+
+def _listed(heading: str, lines: Iterable[str]) -> None:
+    _out.print(f"\n{heading}", style="bold")
+    for line in list(lines) or ["  nothing"]:
+        _out.print(_safe(line))
+
+
+def _decision_text(decision: pb.Decision) -> str:
+    return f"{decision.id} [{decision.status}] {' '.join(decision.title.split())}".rstrip()
+
+
+def _cause_text(cause: pb.Cause) -> str:
+    if not cause.events:
+        return f"  {cause.entity_type} {cause.entity_id}"
+    versions = ", ".join(str(entry.version) for entry in cause.events)
+    return f"  {cause.entity_type} {cause.entity_id}, of which tell the versions {versions}"
+
+
+def _dependency_text(found: pb.Dependency) -> str:
+    told = f"{found.decision.id}, which the story does not have" if found.missing else _decision_text(found.decision)
+    versions = ", ".join(str(event.version) for event in found.events)
+    start = "  " * found.distance
+    return f"{start}{told}\n{start}  {_relation_text(found.relation)}; versions {versions}"
+
+
+def _why_row(found: pb.ExplainDecisionResponse) -> dict[str, Any]:
+    return {
+        "decision": _decision_row(found.decision),
+        "events": [_entry_row(entry) for entry in found.events],
+        "causes": [
+            {"kind": cause.entity_type, "id": cause.entity_id, "events": [_entry_row(entry) for entry in cause.events]}
+            for cause in found.causes
+        ],
+        "dependencies": [_dependency_row(one) for one in found.dependencies],
+        "dependents": [_dependency_row(one) for one in found.dependents],
+        "version": found.version,
+        "position": found.position,
+    }
+
+
+def _decision_row(decision: pb.Decision) -> dict[str, str]:
+    return {field.name: getattr(decision, field.name) for field in pb.Decision.DESCRIPTOR.fields}
+
+
+def _dependency_row(found: pb.Dependency) -> dict[str, Any]:
+    return {
+        "decision": _decision_row(found.decision),
+        "distance": found.distance,
+        "relation": _relation_row(found.relation),
+        "versions": [event.version for event in found.events],
+        "missing": found.missing,
+    }
 
 
 @importing.command("peps")

@@ -291,16 +291,22 @@ def fields_of(story: Story, subject: Subject) -> _Fields:
     """
     kind, id = subject
     if kind == "CASE":
-        own = {name: getattr(story, name) for name in _CASE_FIELDS}
         lists = {"last_transition": story.transitions, "last_dispatch": story.dispatches}
-        return own | {name: values[-1] for name, values in lists.items() if values}
-    return _fields(getattr(story, _KEPT[kind]).get(id)) if kind in _KEPT else {}
+        return _fields(story, _CASE_FIELDS) | {name: values[-1] for name, values in lists.items() if values}
+    return _thing_fields(getattr(story, _KEPT[kind]).get(id)) if kind in _KEPT else {}
 
 
-def _fields(thing: msgspec.Struct | None) -> _Fields:
+def _thing_fields(thing: msgspec.Struct | None) -> _Fields:
     if thing is None:
         return {}
-    return {name: getattr(thing, name) for name in thing.__struct_fields__ if name not in {"id", "order"}}
+    return _fields(thing, tuple(name for name in thing.__struct_fields__ if name not in {"id", "order"}))
+
+
+def _fields(thing: Any, names: tuple[str, ...]) -> _Fields:
+    """Return fields by name, each attribute being one."""
+    found = {name: getattr(thing, name) for name in names}
+    attributes = found.pop("attributes", {})
+    return found | {f"attributes.{name}": attributes[name] for name in sorted(attributes)}
 
 
 def _changes(fact: Fact) -> Iterator[pb.FieldChange]:
@@ -359,7 +365,7 @@ def _differences(kind: str, before: Map[str, Any], after: Map[str, Any]) -> list
             continue
         order = max(getattr(thing, "order", 0) for thing in (then, now) if thing is not None)
         then, now = _there(then), _there(now)
-        fields = list(_different(_fields(then), _fields(now)))
+        fields = list(_different(_thing_fields(then), _thing_fields(now)))
         if fields or (then is None) != (now is None):
             subject = Subject(kind, id)
             found.append((order, _difference(subject, fields, was=then is not None, is_=now is not None)))
