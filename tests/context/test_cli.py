@@ -244,11 +244,11 @@ class TestReading:
             ["demo"],
         ],
     )
-    def test_help(self, context: Any, words: str) -> None:
+    def test_help(self, context: Any, words: list[str]) -> None:
         """Every command explains itself."""
-        said = context(*words.split(), "--help")
+        said = context(*words, "--help")
         assert (said.code, said.err) == (0, "")
-        assert f"context {words}".strip() in said.out
+        assert " ".join(["context", *words]) in said.out
 
     def test_terminal_commands_in_texts(self, context: Any, tmp_path: Path) -> None:
         """What stands in a log cannot command the terminal, nor be taken for markup or emoji."""
