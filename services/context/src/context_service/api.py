@@ -135,7 +135,11 @@ class ContextService(context_pb2_grpc.ContextServiceServicer):
             occurred_at=occurred_at,
         )
         return pb.UpdateContextResponse(
-            version=done.version, hash=content_hash(done.state), warnings=warnings, position=str(done.token)
+            version=done.version,
+            hash=content_hash(done.state),
+            warnings=warnings,
+            position=str(done.token),
+            results=writes.results(command, done),
         )
 
     @answered
