@@ -12,7 +12,15 @@ from eventstore import Conflict, EventStoreError, InvalidInput, Metadata, StoreF
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from context_service.commands import Fault, Refused, UpdateStory, Violation, parse_changes
-from context_service.contexts import checked_moment, checked_role, context_of, refused
+from context_service.contexts import (
+    Contexts,
+    checked_moment,
+    checked_phase,
+    checked_role,
+    context_of,
+    refused,
+    wait_for_position,
+)
 from context_service.story import content_hash
 from context_service.v1 import context_pb2 as pb
 from context_service.v1 import context_pb2_grpc
@@ -20,6 +28,7 @@ from context_service.v1 import context_pb2_grpc
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from context_service.contexts import Context
     from context_service.stories import Stories
 
 _log = logging.getLogger("context_service")
@@ -28,6 +37,7 @@ _CODES: Final = {
     Fault.INVALID: grpc.StatusCode.INVALID_ARGUMENT,
     Fault.NOT_FOUND: grpc.StatusCode.NOT_FOUND,
     Fault.PRECONDITION: grpc.StatusCode.FAILED_PRECONDITION,
+    Fault.LATE: grpc.StatusCode.DEADLINE_EXCEEDED,
 }
 
 Request = TypeVar("Request")
@@ -87,8 +97,15 @@ async def _refuse(context: grpc.aio.ServicerContext[Any, Any], error: Refused) -
 class ContextService(context_pb2_grpc.ContextServiceServicer):
     """Serves stories. RPCs without a method here answer UNIMPLEMENTED."""
 
-    def __init__(self, stories: Stories, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(
+        self,
+        stories: Stories,
+        *,
+        contexts: Contexts | None = None,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
         self._stories = stories
+        self._contexts = contexts or Contexts()
         self._now = now
 
     @answered
@@ -116,37 +133,60 @@ class ContextService(context_pb2_grpc.ContextServiceServicer):
         self, request: pb.GetContextRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.GetContextResponse:
         """Answer with a story as of now."""
-        return await _context(self._stories, request)
+        await wait_for_position(self._stories, request.min_position)
+        return await self._context(request)
 
     @answered
     async def GetContextAtTime(  # noqa: N802 (the interface's name)
         self, request: pb.GetContextAtTimeRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.GetContextResponse:
         """Answer with a story as it was at a moment."""
-        return await _context(self._stories, request)
+        return await self._context(request, timestamp=request.timestamp, clock=request.clock)
+
+    @answered
+    async def ValidateScope(  # noqa: N802 (the interface's name)
+        self, request: pb.ValidateScopeRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.ValidateScopeResponse:
+        """Answer whether scopes are those that the policy grants a role in a phase."""
+        role, phase = checked_role(request.role), checked_phase(request.phase)
+        verdict = self._contexts.policy.verdict(phase, role, request.provided_scopes)
+        return pb.ValidateScopeResponse(
+            allowed=verdict.allowed, missing=verdict.missing, extra=verdict.extra, reason=verdict.reason
+        )
+
+    async def _context(
+        self, request: pb.GetContextRequest | pb.GetContextAtTimeRequest, **moment: str
+    ) -> pb.GetContextResponse:
+        found = await context_of(
+            self._stories,
+            request.story_id,
+            contexts=self._contexts,
+            role=request.role,
+            phase=request.phase,
+            subtask_id=request.subtask_id,
+            token_budget=request.token_budget,
+            **moment,
+        )
+        return context_message(found)
 
 
-async def _context(
-    stories: Stories, request: pb.GetContextRequest | pb.GetContextAtTimeRequest
-) -> pb.GetContextResponse:
-    if request.token_budget < 0:
-        raise refused(Fault.INVALID, "token_budget", f"expected 0 or more, got {request.token_budget}")
-    found = await context_of(
-        stories,
-        request.story_id,
-        role=request.role,
-        phase=request.phase,
-        subtask_id=request.subtask_id,
-        timestamp=request.timestamp if isinstance(request, pb.GetContextAtTimeRequest) else None,
-        clock=request.clock if isinstance(request, pb.GetContextAtTimeRequest) else "",
-    )
+def context_message(found: Context) -> pb.GetContextResponse:
+    """Return a context as the message for callers."""
+    blocks = found.rendered.blocks
     return pb.GetContextResponse(
         context=found.text,
-        token_count=found.tokens,
+        token_count=found.rendered.tokens,
         version=str(found.version),
-        blocks=pb.PromptBlocks(system=found.blocks.system, context=found.blocks.context, tools=found.blocks.tools),
+        blocks=pb.PromptBlocks(system=blocks.system, context=blocks.context, tools=blocks.tools),
         position=str(found.token),
         hash=found.hash,
+        scopes=found.scopes,
+        empty_scopes=found.empty,
+        withheld_scopes=found.withheld,
+        # Of thousands of them, messages of their own would take three times as long.
+        omitted=[omission._asdict() for omission in found.rendered.omitted],
+        statements=[statement._asdict() for statement in found.rendered.statements],
+        final=found.final,
     )
 
 
