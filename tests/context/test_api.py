@@ -13,6 +13,7 @@ import msgspec
 import pytest
 from context_service.app import serving
 from context_service.stories import Stories, codec, open_stories
+from context_service.text import count_tokens
 from context_service.v1 import context_pb2 as pb
 from eventstore import (
     AtVersion,
@@ -372,7 +373,6 @@ class TestRefusals:
     @pytest.mark.parametrize(
         "method",
         [
-            "ValidateScope",
             "GetGraphRelationships",
         ],
     )
@@ -415,15 +415,20 @@ class TestWords:
         """The subtask a caller works on is shown on its own."""
         await create(client)
         await client.update("S-1", client.change("CREATE", "SUBTASK", "T-1", title="Form"))
-        assert "### Current task\n\n- T-1 [pending] Form" in (await client.get("S-1", subtask_id="T-1")).context
-        assert "### Current task" not in (await client.get("S-1")).context
+        answer = await client.get("S-1", phase="BUILD", subtask_id="T-1")
+        assert "### Current task\n\n- T-1 [pending] Form" in answer.context
+        assert "### Current task" not in (await client.get("S-1", phase="BUILD")).context
 
     async def test_token_count(self, client: Client) -> None:
         """Tokens are counted over the whole text that is sent."""
         await create(client)
         answer = await client.get("S-1")
         assert 20 < answer.token_count < len(answer.context) // 2
-        assert answer.context == f"# System\n\n{answer.blocks.system}\n\n# Context\n\n{answer.blocks.context}"
+        assert answer.token_count == count_tokens(answer.context)
+        blocks = answer.blocks
+        assert answer.context == (
+            f"# System\n\n{blocks.system}\n\n# Context\n\n{blocks.context}\n\n# Tools\n\n{blocks.tools}"
+        )
 
 
 SECOND = timedelta(seconds=1)

@@ -24,6 +24,7 @@ import pytest
 from context_service import cli
 from context_service.app import without_secrets
 from context_service.stories import open_stories
+from context_service.text import count_tokens
 from context_service.v1 import context_pb2 as pb
 from context_service.v1 import context_pb2_grpc
 from eventstore.terminal import console
@@ -116,17 +117,57 @@ class TestReading:
         assert [re.split(r"  +", line.rstrip()) for line in lines[1:]] == [list(row.values()) for row in rows]
 
     def test_show(self, context: Any, imported: Imported) -> None:
-        """`show` prints the context on standard output, and of which version it is on the other."""
+        """`show` prints the context on standard output; on the other, what the policy lets be seen, and the version."""
         said = context("show", "python-3.12", "--store", imported.url)
         assert said.out.startswith("# System\n\nYou work as architect on story python-3.12 in phase DESIGN.\n")
-        assert re.fullmatch(r"version 158, position [0-9a-f]{32}:\d+\n", said.err)
+        scopes, empty, withheld, tokens, version = said.err.splitlines()
+        granted = "CASE_HEADER, PLAN_HEADER, DECISIONS_GLOBAL, DEPS_DECISIONS, MILESTONES, SUMMARY_LAST"
+        assert scopes == f"scopes: {granted}"
+        assert empty == "empty: PLAN_HEADER, MILESTONES, SUMMARY_LAST"
+        assert "SUBTASKS_ALL" in withheld
+        assert re.fullmatch(r"tokens: \d+", tokens)
+        assert re.fullmatch(r"version 158, position [0-9a-f]{32}:\d+", version)
+
+    def test_show_within_a_budget(self, context: Any, imported: Imported) -> None:
+        """`show --budget` cuts to so many tokens, and tells what was left out."""
+        said = context("show", "python-3.12", "--budget", "500", "--store", imported.url)
+        assert count_tokens(said.out) <= 501
+        assert re.search(r"^DECISION PEP-\d+: left out, the token budget$", said.err, re.MULTILINE)
+        assert re.search(r"^DECISION PEP-\d+: cut to short, the token budget$", said.err, re.MULTILINE)
+
+    def test_show_by_another_policy(self, context: Any, imported: Imported, tmp_path: Path) -> None:
+        """`show --policy` shows what that file grants; one that is wrong ends the command with what is wrong."""
+        (tmp_path / "policy.yaml").write_text("phases: {DESIGN: {architect: [CASE_HEADER]}}")
+        words = ["show", "python-3.12", "--store", imported.url, "--policy", "policy.yaml"]
+        assert "PEP-" not in context(*words).out
+        (tmp_path / "policy.yaml").write_text("phases: {DESIGN: {architect: [EVERYTHING]}}")
+        said = context(*words)
+        assert (said.code, said.out) == (1, "")
+        assert said.err.startswith("context: policy.yaml: phases.DESIGN.architect: expected one of CASE_HEADER, ")
+        assert context(*words[:-1], "no.yaml").err.startswith("context: no.yaml: expected a policy in YAML: ")
 
     def test_show_json(self, context: Any, imported: Imported) -> None:
         """`show --json` holds the same text and all that a program wants to know of it."""
         [row] = context("show", "python-3.12", "--store", imported.url, "--json").rows()
         assert row["context"] + "\n" == context("show", "python-3.12", "--store", imported.url).out
         assert (row["story_id"], row["version"]) == ("python-3.12", 158)
-        assert set(row) == {"story_id", "version", "position", "hash", "token_count", "context"}
+        assert set(row) == {
+            *("story_id", "version", "position", "hash", "token_count", "context"),
+            *("scopes", "empty_scopes", "withheld_scopes", "omitted", "statements"),
+        }
+
+    def test_show_why(self, context: Any, imported: Imported) -> None:
+        """What is stated names the events behind it where that is asked for, and nothing does otherwise."""
+        words = ("show", "python-3.5", "--store", imported.url)
+        assert "DecisionAdded" not in context(*words).out
+        said = context(*words, "--why").out
+        assert re.search(
+            r"^DECISION +PEP-484 +DECISIONS_GLOBAL +\d+ DecisionAdded, .*\d+ DecisionStatusChanged", said, re.MULTILINE
+        )
+        [row] = context(*words, "--why", "--json").rows()
+        [stated] = [one for one in row["statements"] if one["entity_id"] == "PEP-484"]
+        assert {event["event"] for event in stated["events"]} >= {"DecisionAdded", "DecisionStatusChanged"}
+        assert not any(one["events"] for one in context(*words, "--json").rows()[0]["statements"])
 
     def test_show_for_whom(self, context: Any, imported: Imported) -> None:
         """Role and phase are understood in all their spellings."""
@@ -542,6 +583,7 @@ class TestServe:
             "cache": "default",
             "snapshots": "valkey://***@127.0.0.1:1/0",
             "snapshot-every": "250",
+            "policy": "default",
             "listen": "127.0.0.1:0",
             "log-level": "WARNING",
         }

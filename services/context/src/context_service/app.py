@@ -15,13 +15,13 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from context_service.api import ContextService
-from context_service.policy import Policy
 from context_service.v1 import context_pb2, context_pb2_grpc
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
     from context_service.bundles import Bundles
+    from context_service.contexts import Contexts
     from context_service.stories import Stories
 
 SERVICE: Final = context_pb2.DESCRIPTOR.services_by_name["ContextService"].full_name
@@ -42,7 +42,7 @@ async def serving(
     stories: Stories,
     listen: str,
     *,
-    policy: Policy | None = None,
+    contexts: Contexts | None = None,
     bundles: Bundles | None = None,
     ready: Callable[[], bool] = lambda: True,
     drain: float = 0.0,
@@ -59,7 +59,7 @@ async def serving(
     # Without the option a second server could share the port, and calls would go to either.
     stopping = _Stopping()
     server = grpc.aio.server(interceptors=(stopping,), options=(("grpc.so_reuseport", 0),))
-    service = ContextService(stories, policy=policy or Policy.load(), bundles=bundles)
+    service = ContextService(stories, contexts=contexts, bundles=bundles)
     context_pb2_grpc.add_ContextServiceServicer_to_server(service, server)
     checks = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(checks, server)
