@@ -270,20 +270,7 @@ class TestReading:
             assert max(len(line) for line in out.splitlines()) < 80
 
     @pytest.mark.parametrize(
-        "words",
-        [
-            [],
-            ["ls"],
-            ["show"],
-            ["history"],
-            ["diff"],
-            ["why"],
-            ["log"],
-            ["import"],
-            ["import", "peps"],
-            ["serve"],
-            ["demo"],
-        ],
+        "words", ["", "ls", "show", "history", "diff", "why", "log", "import", "import peps", "serve", "demo"]
     )
     def test_help(self, context: Any, words: list[str]) -> None:
         """Every command explains itself."""
