@@ -59,7 +59,7 @@ async def serving(
     # Without the option a second server could share the port, and calls would go to either.
     stopping = _Stopping()
     server = grpc.aio.server(interceptors=(stopping,), options=(("grpc.so_reuseport", 0),))
-    service = ContextService(stories, contexts=contexts, bundles=bundles)
+    service = ContextService(stories, contexts=contexts, bundles=bundles, stopping=lambda: stopping.begun)
     context_pb2_grpc.add_ContextServiceServicer_to_server(service, server)
     checks = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(checks, server)
