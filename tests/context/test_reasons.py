@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from context_service.events.v1 import events_pb2 as events
-from context_service.reasons import Reached, events_behind, resting_on, rests_on
+from context_service.reasons import Reached, events_behind, lines_behind, resting_on, rests_on
 from context_service.story import EMPTY, Link, Story
 from context_service.v1 import context_pb2 as pb
 from eventstore import Metadata, Position, Token
@@ -232,3 +232,13 @@ async def test_events_behind(explained: Stories) -> None:
     [reference] = behind["SUBTASK", "T-1"]
     position = str(Token(explained.store.log_id, Position(2)))
     assert reference == pb.EventReference(version=2, position=position, event_type="SubtaskAdded")
+
+
+def test_lines_behind() -> None:
+    """People read of each statement the versions behind it."""
+    events_of_d = [pb.EventReference(version=3), pb.EventReference(version=8)]
+    statements = [
+        pb.Statement(entity_type="DECISION", entity_id="D-1", events=events_of_d),
+        pb.Statement(entity_type="CASE", entity_id="S-1"),
+    ]
+    assert list(lines_behind(statements)) == ["DECISION D-1: versions 3, 8", "CASE S-1: no events"]

@@ -42,6 +42,13 @@ async def events_behind(
     return {subject: tuple(references) for subject, references in found.items()}
 
 
+def lines_behind(statements: Iterable[pb.Statement]) -> Iterator[str]:
+    """Yield what people read beside a context that names its events: a line for each statement, in their order."""
+    for one in statements:
+        versions = ", ".join(str(event.version) for event in one.events)
+        yield f"{one.entity_type} {one.entity_id}: " + (f"versions {versions}" if versions else "no events")
+
+
 # What a decision rests on, by the kind of a relation: those it points to, or those that point to it. What it replaced
 # is part of why it came to be; the replaced one does not rest on its successor.
 _RESTS_ON: Final = {"DEPENDS_ON": True, "BLOCKS": False, "GOVERNS": False, "SUPERSEDES": True}
