@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import json
 import os
 import re
@@ -21,6 +23,8 @@ import grpc
 import pytest
 from context_service import cli
 from context_service.app import without_secrets
+from context_service.stories import open_stories
+from context_service.text import count_tokens
 from context_service.v1 import context_pb2 as pb
 from context_service.v1 import context_pb2_grpc
 from eventstore.terminal import console
@@ -113,17 +117,57 @@ class TestReading:
         assert [re.split(r"  +", line.rstrip()) for line in lines[1:]] == [list(row.values()) for row in rows]
 
     def test_show(self, context: Any, imported: Imported) -> None:
-        """`show` prints the context on standard output, and of which version it is on the other."""
+        """`show` prints the context on standard output; on the other, what the policy lets be seen, and the version."""
         said = context("show", "python-3.12", "--store", imported.url)
         assert said.out.startswith("# System\n\nYou work as architect on story python-3.12 in phase DESIGN.\n")
-        assert re.fullmatch(r"version 158, position [0-9a-f]{32}:\d+\n", said.err)
+        scopes, empty, withheld, tokens, version = said.err.splitlines()
+        granted = "CASE_HEADER, PLAN_HEADER, DECISIONS_GLOBAL, DEPS_DECISIONS, MILESTONES, SUMMARY_LAST"
+        assert scopes == f"scopes: {granted}"
+        assert empty == "empty: PLAN_HEADER, MILESTONES, SUMMARY_LAST"
+        assert "SUBTASKS_ALL" in withheld
+        assert re.fullmatch(r"tokens: \d+", tokens)
+        assert re.fullmatch(r"version 158, position [0-9a-f]{32}:\d+", version)
+
+    def test_show_within_a_budget(self, context: Any, imported: Imported) -> None:
+        """`show --budget` cuts to so many tokens, and tells what was left out."""
+        said = context("show", "python-3.12", "--budget", "500", "--store", imported.url)
+        assert count_tokens(said.out) <= 501
+        assert re.search(r"^DECISION PEP-\d+: left out, the token budget$", said.err, re.MULTILINE)
+        assert re.search(r"^DECISION PEP-\d+: cut to short, the token budget$", said.err, re.MULTILINE)
+
+    def test_show_by_another_policy(self, context: Any, imported: Imported, tmp_path: Path) -> None:
+        """`show --policy` shows what that file grants; one that is wrong ends the command with what is wrong."""
+        (tmp_path / "policy.yaml").write_text("phases: {DESIGN: {architect: [CASE_HEADER]}}")
+        words = ["show", "python-3.12", "--store", imported.url, "--policy", "policy.yaml"]
+        assert "PEP-" not in context(*words).out
+        (tmp_path / "policy.yaml").write_text("phases: {DESIGN: {architect: [EVERYTHING]}}")
+        said = context(*words)
+        assert (said.code, said.out) == (1, "")
+        assert said.err.startswith("context: policy.yaml: phases.DESIGN.architect: expected one of CASE_HEADER, ")
+        assert context(*words[:-1], "no.yaml").err.startswith("context: no.yaml: expected a policy in YAML: ")
 
     def test_show_json(self, context: Any, imported: Imported) -> None:
         """`show --json` holds the same text and all that a program wants to know of it."""
         [row] = context("show", "python-3.12", "--store", imported.url, "--json").rows()
         assert row["context"] + "\n" == context("show", "python-3.12", "--store", imported.url).out
         assert (row["story_id"], row["version"]) == ("python-3.12", 158)
-        assert set(row) == {"story_id", "version", "position", "hash", "token_count", "context"}
+        assert set(row) == {
+            *("story_id", "version", "position", "hash", "token_count", "context"),
+            *("scopes", "empty_scopes", "withheld_scopes", "omitted", "statements"),
+        }
+
+    def test_show_why(self, context: Any, imported: Imported) -> None:
+        """What is stated names the events behind it where that is asked for, and nothing does otherwise."""
+        words = ("show", "python-3.5", "--store", imported.url)
+        assert "DecisionAdded" not in context(*words).out
+        said = context(*words, "--why").out
+        assert re.search(
+            r"^DECISION +PEP-484 +DECISIONS_GLOBAL +\d+ DecisionAdded, .*\d+ DecisionStatusChanged", said, re.MULTILINE
+        )
+        [row] = context(*words, "--why", "--json").rows()
+        [stated] = [one for one in row["statements"] if one["entity_id"] == "PEP-484"]
+        assert {event["event"] for event in stated["events"]} >= {"DecisionAdded", "DecisionStatusChanged"}
+        assert not any(one["events"] for one in context(*words, "--json").rows()[0]["statements"])
 
     def test_show_for_whom(self, context: Any, imported: Imported) -> None:
         """Role and phase are understood in all their spellings."""
@@ -228,11 +272,11 @@ class TestReading:
     @pytest.mark.parametrize(
         "words", ["", "ls", "show", "history", "diff", "why", "log", "import", "import peps", "serve", "demo"]
     )
-    def test_help(self, context: Any, words: str) -> None:
+    def test_help(self, context: Any, words: list[str]) -> None:
         """Every command explains itself."""
-        said = context(*words.split(), "--help")
+        said = context(*words, "--help")
         assert (said.code, said.err) == (0, "")
-        assert f"context {words}".strip() in said.out
+        assert " ".join(["context", *words]) in said.out
 
     def test_terminal_commands_in_texts(self, context: Any, tmp_path: Path) -> None:
         """What stands in a log cannot command the terminal, nor be taken for markup or emoji."""
@@ -526,6 +570,7 @@ class TestServe:
             "cache": "default",
             "snapshots": "valkey://***@127.0.0.1:1/0",
             "snapshot-every": "250",
+            "policy": "default",
             "listen": "127.0.0.1:0",
             "log-level": "WARNING",
         }
@@ -651,6 +696,36 @@ class TestServe:
             out, err = serving.communicate()
         assert (serving.returncode, out, err) == (0, "", "")
         assert head(tmp_path / "context.db") == 1
+
+    async def test_stops_under_load(self, tmp_path: Path) -> None:
+        """A signal amid many calls loses none that was accepted: what was stored was answered, and nothing else."""
+        with started("serve", "--listen", "127.0.0.1:0", "--log-level", "warning") as serving:
+            address, _ = address_of(serving)
+            async with grpc.aio.insecure_channel(address) as channel:
+                stub: Any = context_pb2_grpc.ContextServiceStub(channel)
+                stored: list[str] = []
+                enough = asyncio.Event()
+
+                async def write(writer: int) -> grpc.StatusCode:
+                    for number in itertools.count():
+                        id = f"S-{writer}-{number}"
+                        try:
+                            await stub.CreateStory(pb.CreateStoryRequest(story_id=id))
+                        except grpc.aio.AioRpcError as error:
+                            return error.code()
+                        stored.append(id)
+                        if len(stored) > 200:
+                            enough.set()
+                    raise AssertionError("the count does not end")
+
+                writers = asyncio.gather(*(write(writer) for writer in range(16)))
+                await enough.wait()
+                serving.send_signal(signal.SIGTERM)
+                assert set(await writers) == {grpc.StatusCode.UNAVAILABLE}
+            out, err = serving.communicate()
+        assert (serving.returncode, out, err) == (0, "stopping\n", "")
+        async with open_stories(f"sqlite:///{tmp_path}/context.db") as stories:
+            assert sorted(stored) == [info.stream.id async for info in stories.store.streams()]
 
     def test_port_in_use(self, context: Any) -> None:
         """A port that somebody listens on is not shared."""

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from context_service.contexts import context_of
+from context_service.contexts import Contexts, context_of
 from context_service.demo import FIRST_PROGRAMS, FirstPrograms, import_old_and_new
 from context_service.events.v1 import events_pb2 as pb
 from context_service.events.v1 import history_pb2
@@ -110,18 +110,24 @@ class TestStored:
                 codec.encode(old)
 
     @pytest.mark.parametrize(
-        ("old", "new", "other"),
+        ("old", "new", "other", "later"),
         [
-            (history_pb2.DecisionAddedV1, pb.DecisionAddedEvent, {("alternatives_text", 10)}),
-            (history_pb2.SubtaskUpdatedV1, pb.SubtaskUpdatedEvent, set()),
+            (history_pb2.DecisionAddedV1, pb.DecisionAddedEvent, {("alternatives_text", 10)}, {("task_id", 11)}),
+            (history_pb2.SubtaskUpdatedV1, pb.SubtaskUpdatedEvent, set(), set()),
         ],
     )
-    def test_same_fields(self, old: type[Message], new: type[Message], other: set[tuple[str, int]]) -> None:
-        """Beside what a step translates, the old message has the new one's fields, so that their bytes carry over."""
+    def test_same_fields(
+        self, old: type[Message], new: type[Message], other: set[tuple[str, int]], later: set[tuple[str, int]]
+    ) -> None:
+        """Beside what a step translates, the old message has the new one's fields, so that their bytes carry over.
+
+        What came later has a number that the old message never had.
+        """
         before = {(field.name, field.number, field.type) for field in old.DESCRIPTOR.fields}
         after = {(field.name, field.number, field.type) for field in new.DESCRIPTOR.fields}
         assert {(name, number) for name, number, _ in before - after} == other
-        assert after <= before
+        assert {(name, number) for name, number, _ in after - before} == later
+        assert not {number for _, number in later} & {number for _, number, _ in before}
         assert event_name(old) == (event_name(new)[0], 1)
 
 
@@ -252,13 +258,14 @@ async def test_snapshots() -> None:
 async def told(stories: Stories, moments: Iterable[datetime] = ()) -> dict[str, Any]:
     """Return what is told of every story, now and at the moments that knew it."""
     found: dict[str, Any] = {}
+    contexts = Contexts()
     async for info in stories.store.streams("story"):
         id = info.stream.id
         folded = await stories.ask(id)
         found[id] = (content_hash(folded.state), folded.version, folded.position)
         for at in moments:
             if (await stories.fold(id, Occurred(at))).state.exists:
-                context = await context_of(stories, id, role="architect", timestamp=at.isoformat(), clock="occurred")
+                context = await context_of(stories, id, Occurred(at), contexts=contexts, role="architect")
                 found[f"{id} at {at}"] = (context.text, context.version, context.hash)
     return found
 

@@ -93,7 +93,7 @@ async def found(log: Log, triple: Triple, rng: random.Random) -> Then | None:
     except grpc.aio.AioRpcError as error:
         assert error.code() == grpc.StatusCode.NOT_FOUND  # noqa: PT017 (any other code is an error of the test's)
         return None
-    return Then(decisions_in(answer), await relations_at(log.stories, triple))
+    return Then(decisions_in(answer), relations_in(answer))
 
 
 def decisions_in(answer: pb.GetContextResponse) -> dict[str, tuple[str, str]]:
@@ -101,10 +101,10 @@ def decisions_in(answer: pb.GetContextResponse) -> dict[str, tuple[str, str]]:
     return {id: (state, text) for id, state, text in DECISION.findall(answer.context)}
 
 
-async def relations_at(stories: Stories, triple: Triple) -> set[tuple[str, str, str]]:
-    """Return the relations of the state that a context is made of: its text has only those of decisions in force."""
-    folded = await stories.ask(triple.story, CLOCKS[triple.clock](triple.moment()))
-    return {(link.source, link.kind, link.target) for link in folded.state.links}
+def relations_in(answer: pb.GetContextResponse) -> set[tuple[str, str, str]]:
+    """Return the relations that a context states."""
+    stated = [one.entity_id.split(" ") for one in answer.statements if one.entity_type == "RELATION"]
+    return {(source, kind, target) for source, kind, target in stated}
 
 
 def expected(triple: Triple, times: dict[str, list[int]]) -> Then | None:

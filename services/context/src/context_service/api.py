@@ -5,25 +5,38 @@ from __future__ import annotations
 import functools
 import logging
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias, TypeVar
 
 import grpc
 from eventstore import Conflict, EventStoreError, InvalidInput, Metadata, StoreFull, StoreUnavailable
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
-from context_service import past, reasons
+from context_service import past, reasons, rehydration, writes
+from context_service.changes import timestamp
 from context_service.commands import Fault, Refused, UpdateStory, Violation, parse_changes
-from context_service.contexts import checked_moment, checked_role, context_of, refused
+from context_service.contexts import (
+    Contexts,
+    bound_at,
+    checked_moment,
+    checked_phase,
+    checked_role,
+    context_of,
+    refused,
+    wait_for_position,
+)
 from context_service.story import content_hash
 from context_service.v1 import context_pb2 as pb
 from context_service.v1 import context_pb2_grpc
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-    from eventstore import Until
+    from eventstore import Handled, Until
 
+    from context_service.bundles import Bundles
+    from context_service.contexts import Context
     from context_service.stories import Stories
+    from context_service.story import Story
 
 _log = logging.getLogger("context_service")
 
@@ -31,10 +44,22 @@ _CODES: Final = {
     Fault.INVALID: grpc.StatusCode.INVALID_ARGUMENT,
     Fault.NOT_FOUND: grpc.StatusCode.NOT_FOUND,
     Fault.PRECONDITION: grpc.StatusCode.FAILED_PRECONDITION,
+    Fault.LATE: grpc.StatusCode.DEADLINE_EXCEEDED,
 }
+
+#: Who asks, where nobody said.
+ANONYMOUS: Final = "anonymous"
 
 Request = TypeVar("Request")
 Answer = TypeVar("Answer")
+Write: TypeAlias = (
+    pb.UpdateContextRequest
+    | pb.CreateStoryRequest
+    | pb.CreateTaskRequest
+    | pb.AddProjectDecisionRequest
+    | pb.TransitionPhaseRequest
+)
+R = TypeVar("R", pb.CreateStoryRequest, pb.CreateTaskRequest, pb.AddProjectDecisionRequest, pb.TransitionPhaseRequest)
 
 
 def answered(
@@ -90,8 +115,17 @@ async def _refuse(context: grpc.aio.ServicerContext[Any, Any], error: Refused) -
 class ContextService(context_pb2_grpc.ContextServiceServicer):
     """Serves stories. RPCs without a method here answer UNIMPLEMENTED."""
 
-    def __init__(self, stories: Stories, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(
+        self,
+        stories: Stories,
+        *,
+        contexts: Contexts | None = None,
+        bundles: Bundles | None = None,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
         self._stories = stories
+        self._contexts = contexts or Contexts()
+        self._bundles = bundles
         self._now = now
 
     @answered
@@ -101,32 +135,156 @@ class ContextService(context_pb2_grpc.ContextServiceServicer):
         """Record changes of a story, all of them or none."""
         changes, warnings = parse_changes(request.changes)
         occurred_at = checked_moment("timestamp", request.timestamp) if request.timestamp else None
-        actor = checked_role(request.role) if request.role else ""
-        command = UpdateStory(request.story_id, changes, actor, occurred_at or self._now())
+        actor = checked_role(request.role) if request.role else _actor(request, context)
+        command = UpdateStory(request.story_id, changes, actor, occurred_at or self._now(), request.task_id)
         done = await self._stories.update(
             command,
             expected_version=_expected(request),
             idempotency_key=request.idempotency_key,
-            metadata=_metadata(context, actor, request.task_id),
+            metadata=_metadata(request, context, actor, cause=request.task_id),
             occurred_at=occurred_at,
         )
         return pb.UpdateContextResponse(
-            version=done.version, hash=content_hash(done.state), warnings=warnings, position=str(done.token)
+            version=done.version,
+            hash=content_hash(done.state),
+            warnings=warnings,
+            position=str(done.token),
+            results=writes.results(command, done),
         )
+
+    @answered
+    async def CreateStory(  # noqa: N802 (the interface's name)
+        self, request: pb.CreateStoryRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.CreateStoryResponse:
+        """Create a story."""
+        done, _ = await self._write(request, context, writes.create_story, phase="initial_phase")
+        return pb.CreateStoryResponse(
+            context_id=f"ctx-{request.story_id}",
+            story_id=request.story_id,
+            current_phase=done.state.phase,
+            version=done.version,
+            position=str(done.token),
+        )
+
+    @answered
+    async def CreateTask(  # noqa: N802 (the interface's name)
+        self, request: pb.CreateTaskRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.CreateTaskResponse:
+        """Create a task of a story."""
+        done, _ = await self._write(request, context, writes.create_task, entity_id="task_id")
+        return pb.CreateTaskResponse(
+            task_id=request.task_id,
+            story_id=request.story_id,
+            status=done.state.subtasks[request.task_id].status.upper(),
+            version=done.version,
+            position=str(done.token),
+        )
+
+    @answered
+    async def AddProjectDecision(  # noqa: N802 (the interface's name)
+        self, request: pb.AddProjectDecisionRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.AddProjectDecisionResponse:
+        """Add a decision to a story."""
+        done, command = await self._write(request, context, writes.add_decision)
+        return pb.AddProjectDecisionResponse(
+            decision_id=command.changes[0].entity_id, version=done.version, position=str(done.token)
+        )
+
+    @answered
+    async def TransitionPhase(  # noqa: N802 (the interface's name)
+        self, request: pb.TransitionPhaseRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.TransitionPhaseResponse:
+        """Take a story from phase to phase."""
+        done, command = await self._write(request, context, writes.transition)
+        at = done.state.transitions[-1].at if done.events else timestamp(command.at).ToJsonString()
+        return pb.TransitionPhaseResponse(
+            story_id=request.story_id,
+            current_phase=done.state.phase,
+            transitioned_at=at,
+            version=done.version,
+            position=str(done.token),
+        )
+
+    async def _write(
+        self,
+        request: R,
+        context: grpc.aio.ServicerContext[Any, Any],
+        translate: Callable[[R, writes.Asking], UpdateStory],
+        **names: str,
+    ) -> tuple[Handled[Story], UpdateStory]:
+        """Carry out a call that writes; ``names`` are what it calls fields of a change."""
+        actor = _actor(request, context)
+        command = translate(request, writes.Asking(actor, self._now()))
+        try:
+            done = await self._stories.update(
+                command,
+                expected_version=_expected(request),
+                idempotency_key=request.idempotency_key,
+                metadata=_metadata(request, context, actor),
+                occurred_at=None,
+            )
+        except Refused as error:
+            raise writes.named_as_in_request(error, **names) from None
+        return done, command
+
+    @answered
+    async def RehydrateSession(  # noqa: N802 (the interface's name)
+        self, request: pb.RehydrateSessionRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.RehydrateSessionResponse:
+        """Answer with what sessions of some roles start from."""
+        now_ms = int(self._now().timestamp() * 1_000)
+        return await rehydration.rehydrate(self._stories, self._contexts.policy, self._bundles, request, now_ms=now_ms)
+
+    @answered
+    async def GetRehydrationBundle(  # noqa: N802 (the interface's name)
+        self, request: pb.GetRehydrationBundleRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.RehydrateSessionResponse:
+        """Answer with a bundle that was kept."""
+        return await rehydration.bundle(self._bundles, request)
 
     @answered
     async def GetContext(  # noqa: N802 (the interface's name)
         self, request: pb.GetContextRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.GetContextResponse:
         """Answer with a story as of now."""
-        return await _context(self._stories, request)
+        await wait_for_position(self._stories, request.min_position)
+        return await self._context(request)
 
     @answered
     async def GetContextAtTime(  # noqa: N802 (the interface's name)
         self, request: pb.GetContextAtTimeRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.GetContextResponse:
         """Answer with a story as it was at a moment."""
-        return await _context(self._stories, request)
+        return await self._context(request, bound_at(request.timestamp, request.clock))
+
+    @answered
+    async def ValidateScope(  # noqa: N802 (the interface's name)
+        self, request: pb.ValidateScopeRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.ValidateScopeResponse:
+        """Answer whether scopes are those that the policy grants a role in a phase."""
+        role, phase = checked_role(request.role), checked_phase(request.phase)
+        verdict = self._contexts.policy.verdict(phase, role, request.provided_scopes)
+        return pb.ValidateScopeResponse(
+            allowed=verdict.allowed, missing=verdict.missing, extra=verdict.extra, reason=verdict.reason
+        )
+
+    async def _context(
+        self,
+        request: pb.GetContextRequest | pb.GetContextAtTimeRequest | pb.GetContextAtVersionRequest,
+        until: Until | None = None,
+    ) -> pb.GetContextResponse:
+        found = await context_of(
+            self._stories,
+            request.story_id,
+            until,
+            contexts=self._contexts,
+            role=request.role,
+            phase=request.phase,
+            subtask_id=request.subtask_id,
+            token_budget=request.token_budget,
+        )
+        events = await reasons.events_behind(self._stories, request.story_id, found.version) if request.why else {}
+        return context_message(found, events)
 
     @answered
     async def GetContextAtVersion(  # noqa: N802 (the interface's name)
@@ -134,8 +292,7 @@ class ContextService(context_pb2_grpc.ContextServiceServicer):
     ) -> pb.GetContextResponse:
         """Answer with a story as it was at a version."""
         moment = pb.Moment(version=request.version)
-        until = await past.checked_until(self._stories, request.story_id, "", moment)
-        return await _context(self._stories, request, until)
+        return await self._context(request, await past.checked_until(self._stories, request.story_id, "", moment))
 
     @answered
     async def GetHistory(  # noqa: N802 (the interface's name)
@@ -159,34 +316,31 @@ class ContextService(context_pb2_grpc.ContextServiceServicer):
         return await reasons.explain(self._stories, request)
 
 
-async def _context(
-    stories: Stories,
-    request: pb.GetContextRequest | pb.GetContextAtTimeRequest | pb.GetContextAtVersionRequest,
-    until: Until | None = None,
+def context_message(
+    found: Context, behind: Mapping[tuple[str, str], Sequence[pb.EventReference]]
 ) -> pb.GetContextResponse:
-    if request.token_budget < 0:
-        raise refused(Fault.INVALID, "token_budget", f"expected 0 or more, got {request.token_budget}")
-    found = await context_of(
-        stories,
-        request.story_id,
-        role=request.role,
-        phase=request.phase,
-        subtask_id=request.subtask_id,
-        timestamp=request.timestamp if isinstance(request, pb.GetContextAtTimeRequest) else None,
-        clock=request.clock if isinstance(request, pb.GetContextAtTimeRequest) else "",
-        until=until,
-    )
+    """Return a context as the message for callers, its statements with the events behind them."""
+    blocks = found.rendered.blocks
     return pb.GetContextResponse(
         context=found.text,
-        token_count=found.tokens,
+        token_count=found.rendered.tokens,
         version=str(found.version),
-        blocks=pb.PromptBlocks(system=found.blocks.system, context=found.blocks.context, tools=found.blocks.tools),
+        blocks=pb.PromptBlocks(system=blocks.system, context=blocks.context, tools=blocks.tools),
         position=str(found.token),
         hash=found.hash,
+        scopes=found.scopes,
+        empty_scopes=found.empty,
+        withheld_scopes=found.withheld,
+        # Of thousands of them, messages of their own would take three times as long.
+        omitted=[omission._asdict() for omission in found.rendered.omitted],
+        statements=[
+            statement._asdict() | {"events": behind.get(statement[:2], ())} for statement in found.rendered.statements
+        ],
+        final=found.final,
     )
 
 
-def _expected(request: pb.UpdateContextRequest) -> int | None:
+def _expected(request: Write) -> int | None:
     if not request.HasField("expected_version"):
         return None
     if request.expected_version < 0:
@@ -194,13 +348,24 @@ def _expected(request: pb.UpdateContextRequest) -> int | None:
     return request.expected_version
 
 
-def _metadata(context: grpc.aio.ServicerContext[Any, Any], actor: str, task_id: str) -> Metadata:
-    """Return who and what led to a request: its role and task, and the ids that came with the call."""
-    sent = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
+def _sent(context: grpc.aio.ServicerContext[Any, Any]) -> dict[str, str]:
+    return {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
+
+
+def _actor(request: Write, context: grpc.aio.ServicerContext[Any, Any]) -> str:
+    """Return who asks, who has a name even when nobody said one."""
+    said = "" if isinstance(request, pb.UpdateContextRequest) else request.actor
+    return said or _sent(context).get("x-actor", "") or ANONYMOUS
+
+
+def _metadata(request: Write, context: grpc.aio.ServicerContext[Any, Any], actor: str, *, cause: str = "") -> Metadata:
+    """Return who and what led to a request: a task, an event or, when none is named, the call itself."""
+    sent = _sent(context)
+    call = type(request).DESCRIPTOR.name.removesuffix("Request")
     return Metadata(
         actor=actor,
         correlation_id=sent.get("x-correlation-id", ""),
-        causation_id=task_id,
+        causation_id=cause or sent.get("x-causation-id", "") or call,
         traceparent=sent.get("traceparent", ""),
         tracestate=sent.get("tracestate", ""),
     )

@@ -22,13 +22,15 @@ from rich.table import Table
 from rich.text import Text
 
 from context_service.app import CannotListen, serving, stop_signals, without_secrets
+from context_service.bundles import open_bundles
 from context_service.commands import Refused
-from context_service.contexts import context_of
+from context_service.contexts import Contexts, checked_moment, context_of
 from context_service.past import ENTITY_TYPES, diff, history
 from context_service.peps import ImportFault, import_peps
-from context_service.reasons import explain
+from context_service.policy import PACKAGED, Policy, PolicyFault
+from context_service.reasons import events_behind, explain
 from context_service.snapshots import IN_MEMORY
-from context_service.stories import DEFAULT_STORE, SNAPSHOT_EVERY, open_stories
+from context_service.stories import DEFAULT_STORE, SNAPSHOT_EVERY, clock_named, open_stories
 from context_service.story import CATEGORY
 from context_service.v1 import context_pb2 as pb
 from context_service.views import NOWHERE, Logging, all_ready, open_views, projecting
@@ -54,9 +56,11 @@ StoreUrl = Annotated[
     str, typer.Option("--store", envvar="CONTEXT_STORE", help="Where the log is, for example sqlite:///context.db.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON for programs instead of text for people.")]
+# A call that was sent before its caller could know of the end arrives within this.
+_DRAIN_SECONDS = 0.25
 
 
-_program = Program("context", EventStoreError, Refused, ImportFault, CannotListen)
+_program = Program("context", EventStoreError, Refused, ImportFault, CannotListen, PolicyFault)
 _out = console(soft_wrap=True)
 _err = console(stderr=True, soft_wrap=True)
 
@@ -104,6 +108,15 @@ SnapshotEvery = Annotated[
         help="So many events lie between two snapshots of a story.",
     ),
 ]
+PolicyFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--policy",
+        envvar="CONTEXT_POLICY",
+        help="A YAML file that says which scopes a role is granted in a phase.",
+        show_default="the one of this release",
+    ),
+]
 Metrics = Annotated[
     str,
     typer.Option(
@@ -127,6 +140,7 @@ def serve(
     cache: CacheUrl = "",
     snapshots: SnapshotsUrl = "",
     snapshot_every: SnapshotEvery = SNAPSHOT_EVERY,
+    policy: PolicyFile = None,
     metrics: Metrics = "",
     log_level: LogLevel = "INFO",
 ) -> None:
@@ -134,22 +148,39 @@ def serve(
 
     With --graph none --cache none another process keeps them: context project.
     """
-    _program.run(_serve(store, listen, graph, cache, snapshots, snapshot_every, metrics, log_level))
+    _program.run(_serve(store, listen, graph, cache, snapshots, snapshot_every, policy, metrics, log_level))
 
 
 async def _serve(
-    store: str, listen: str, graph: str, cache: str, snapshots: str, snapshot_every: int, metrics: str, log_level: str
+    store: str,
+    listen: str,
+    graph: str,
+    cache: str,
+    snapshots: str,
+    snapshot_every: int,
+    policy: Path | None,
+    metrics: str,
+    log_level: str,
 ) -> None:
     level = _logging(log_level)
-    kept = {"snapshots": snapshots, "snapshot_every": str(snapshot_every)}
+    contexts = _contexts(policy)
+    kept = {"snapshots": snapshots, "snapshot_every": str(snapshot_every), "policy": str(policy or "")}
     monitor = Logging()
     # Whoever reads that it serves may send the signal at once, so the handlers come first.
     with stop_signals() as stop:
         async with (
             open_stories(store, snapshots=snapshots, snapshot_every=snapshot_every) as stories,
             open_views(stories, graph=graph, cache=cache) as views,
+            open_bundles(cache) as bundles,
             projecting(views, monitor),
-            serving(stories, listen, ready=lambda: all_ready(views, monitor)) as address,
+            serving(
+                stories,
+                listen,
+                contexts=contexts,
+                bundles=bundles,
+                ready=lambda: all_ready(views, monitor),
+                drain=_DRAIN_SECONDS,
+            ) as address,
         ):
             with _offered(monitor, views, metrics):
                 await _tell(stories, store, graph=graph, cache=cache, **kept, listen=listen, log_level=level)
@@ -202,6 +233,10 @@ def _offered(monitor: Monitor, views: Sequence[Deployed], address: str) -> Itera
     with offering(monitor, [view.projection.name for view in views], address=address) as port:
         _out.print(f"metrics and {HEALTH} on {address.rpartition(':')[0]}:{port}")
         yield
+
+
+def _contexts(policy: Path | None) -> Contexts:
+    return Contexts(Policy.load(policy or PACKAGED))
 
 
 def _logging(log_level: str) -> str:
@@ -288,20 +323,38 @@ def show(
     role: Annotated[str, typer.Option(help=f"For whom: {', '.join(ROLES)}.")] = "architect",
     phase: Annotated[str | None, typer.Option(help=f"{', '.join(PHASES)}; the story's own by default.")] = None,
     subtask: Annotated[str, typer.Option(help="The current subtask.")] = "",
+    budget: Annotated[int, typer.Option(help="At most so many tokens; 0 means what suits the role.")] = 0,
+    why: Annotated[bool, typer.Option("--why", help="Name the events behind each statement.")] = False,
+    policy: PolicyFile = None,
     store: StoreUrl = DEFAULT_STORE,
     as_json: AsJson = False,
 ) -> None:
     """Show a story's context, now or at a moment of the past."""
-    _program.run(_show(store, story, at, clock, role, phase or "", subtask, as_json=as_json))
+    asked = {"role": role, "phase": phase or "", "subtask_id": subtask, "token_budget": budget}
+    _program.run(_show(store, story, (at, clock), policy, asked, why=why, as_json=as_json))
 
 
 async def _show(
-    store: str, story_id: str, at: str | None, clock: str, role: str, phase: str, subtask: str, *, as_json: bool
+    store: str,
+    story_id: str,
+    moment: tuple[str | None, str],
+    policy: Path | None,
+    asked: dict[str, Any],
+    *,
+    why: bool,
+    as_json: bool,
 ) -> None:
+    contexts, (at, clock) = _contexts(policy), moment
+    kind = clock_named(clock)
+    until = None if at is None else kind(checked_moment("timestamp", at))
     async with open_stories(store, create=False, snapshots=IN_MEMORY) as stories:
-        found = await context_of(
-            stories, story_id, role=role, phase=phase, subtask_id=subtask, timestamp=at, clock=clock
-        )
+        found = await context_of(stories, story_id, until, contexts=contexts, **asked)
+        behind = await events_behind(stories, story_id, found.version) if why else {}
+    statements = [
+        statement._asdict()
+        | {"events": [{"version": e.version, "event": e.event_type} for e in behind.get(statement[:2], ())]}
+        for statement in found.rendered.statements
+    ]
     if as_json:
         _print_json(
             {
@@ -309,13 +362,35 @@ async def _show(
                 "version": found.version,
                 "position": str(found.token),
                 "hash": found.hash,
-                "token_count": found.tokens,
+                "token_count": found.rendered.tokens,
                 "context": found.text,
+                "scopes": found.scopes,
+                "empty_scopes": found.empty,
+                "withheld_scopes": found.withheld,
+                "omitted": [omission._asdict() for omission in found.rendered.omitted],
+                "statements": statements,
             }
         )
         return
     _out.print(_safe(found.text))
+    if why:
+        _out.print(_why(statements))
+    for name, scopes in (("scopes", found.scopes), ("empty", found.empty), ("withheld", found.withheld)):
+        _err.print(f"{name}: {', '.join(scopes) or 'none'}", style="dim")
+    _err.print(f"tokens: {found.rendered.tokens}", style="dim")
+    for omission in found.rendered.omitted:
+        left = "left out" if omission.left == "nothing" else f"cut to {omission.left}"
+        _err.print(_safe(f"{omission.entity_type} {omission.entity_id}: {left}, {omission.reason}"), style="dim")
     _err.print(f"version {found.version}, position {found.token}", style="dim")
+
+
+def _why(statements: list[dict[str, Any]]) -> Table:
+    """Return which events say what is stated."""
+    table = _table("stated", "id", "by", "events")
+    for one in statements:
+        events = ", ".join(f"{event['version']} {event['event']}" for event in one["events"])
+        table.add_row(*(_safe(value) for value in (one["entity_type"], one["entity_id"], one["scope"], events)))
+    return table
 
 
 Clock = Annotated[
