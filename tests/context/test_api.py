@@ -377,7 +377,6 @@ class TestRefusals:
             "CreateTask",
             "AddProjectDecision",
             "TransitionPhase",
-            "GetGraphRelationships",
         ],
     )
     async def test_not_yet(self, client: Client, method: str) -> None:

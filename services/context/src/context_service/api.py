@@ -13,6 +13,7 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from context_service.commands import Fault, Refused, UpdateStory, Violation, parse_changes
 from context_service.contexts import checked_moment, checked_role, context_of, refused
+from context_service.relationships import GraphBehind, GraphUnavailable, related
 from context_service.story import content_hash
 from context_service.v1 import context_pb2 as pb
 from context_service.v1 import context_pb2_grpc
@@ -20,6 +21,7 @@ from context_service.v1 import context_pb2_grpc
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from context_service.relationships import Graph
     from context_service.stories import Stories
 
 _log = logging.getLogger("context_service")
@@ -28,6 +30,10 @@ _CODES: Final = {
     Fault.INVALID: grpc.StatusCode.INVALID_ARGUMENT,
     Fault.NOT_FOUND: grpc.StatusCode.NOT_FOUND,
     Fault.PRECONDITION: grpc.StatusCode.FAILED_PRECONDITION,
+}
+_GRAPH_CODES: Final = {
+    GraphBehind: grpc.StatusCode.DEADLINE_EXCEEDED,
+    GraphUnavailable: grpc.StatusCode.UNAVAILABLE,
 }
 
 Request = TypeVar("Request")
@@ -50,6 +56,9 @@ def answered(
         except Conflict as error:
             message = f"the story is at version {error.actual}, not {error.expected}; read it again, or try again"
             await context.abort(grpc.StatusCode.ABORTED, message)
+        except (GraphBehind, GraphUnavailable) as error:
+            _log.warning("the graph cannot answer: %s", error, exc_info=error.__cause__)
+            await context.abort(_GRAPH_CODES[type(error)], str(error))
         except StoreFull:
             _log.exception("the store is full")
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "the store has no room left; nothing was written")
@@ -87,8 +96,11 @@ async def _refuse(context: grpc.aio.ServicerContext[Any, Any], error: Refused) -
 class ContextService(context_pb2_grpc.ContextServiceServicer):
     """Serves stories. RPCs without a method here answer UNIMPLEMENTED."""
 
-    def __init__(self, stories: Stories, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(
+        self, stories: Stories, *, graph: Graph | None = None, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> None:
         self._stories = stories
+        self._graph = graph
         self._now = now
 
     @answered
@@ -124,6 +136,20 @@ class ContextService(context_pb2_grpc.ContextServiceServicer):
     ) -> pb.GetContextResponse:
         """Answer with a story as it was at a moment."""
         return await _context(self._stories, request)
+
+    @answered
+    async def GetGraphRelationships(  # noqa: N802 (the interface's name)
+        self, request: pb.GetGraphRelationshipsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.GetGraphRelationshipsResponse:
+        """Answer with what is around a node of the graph, now or at a position."""
+        return await related(
+            self._graph,
+            request.node_id,
+            request.node_type,
+            depth=request.depth,
+            position=request.position,
+            min_position=request.min_position,
+        )
 
 
 async def _context(

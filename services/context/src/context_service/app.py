@@ -20,6 +20,7 @@ from context_service.v1 import context_pb2, context_pb2_grpc
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
+    from context_service.relationships import Graph
     from context_service.stories import Stories
 
 SERVICE: Final = context_pb2.DESCRIPTOR.services_by_name["ContextService"].full_name
@@ -36,8 +37,10 @@ class CannotListen(Exception):
 
 
 @asynccontextmanager
-async def serving(stories: Stories, listen: str, *, ready: Callable[[], bool] = lambda: True) -> AsyncIterator[str]:
-    """Serve stories while the block runs; yields the address, with the port that was chosen for port 0.
+async def serving(
+    stories: Stories, listen: str, *, graph: Graph | None = None, ready: Callable[[], bool] = lambda: True
+) -> AsyncIterator[str]:
+    """Serve stories, and their graph, while the block runs; yields the address, with the port chosen for port 0.
 
     Health says that it serves while the store answers and ``ready`` says so.
 
@@ -46,7 +49,7 @@ async def serving(stories: Stories, listen: str, *, ready: Callable[[], bool] = 
     """
     # Without the option a second server could share the port, and calls would go to either.
     server = grpc.aio.server(options=(("grpc.so_reuseport", 0),))
-    context_pb2_grpc.add_ContextServiceServicer_to_server(ContextService(stories), server)
+    context_pb2_grpc.add_ContextServiceServicer_to_server(ContextService(stories, graph=graph), server)
     checks = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(checks, server)
     reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)

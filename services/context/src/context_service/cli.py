@@ -23,10 +23,11 @@ from context_service.app import CannotListen, serving, stop_signals, without_sec
 from context_service.commands import Refused
 from context_service.contexts import context_of
 from context_service.peps import ImportFault, import_peps
+from context_service.relationships import NODE_TYPES, GraphBehind, GraphUnavailable, related
 from context_service.snapshots import IN_MEMORY
 from context_service.stories import DEFAULT_STORE, SNAPSHOT_EVERY, open_stories
 from context_service.story import CATEGORY
-from context_service.views import NOWHERE, Logging, all_ready, open_views, projecting
+from context_service.views import NOWHERE, Logging, all_ready, graph_among, open_views, projecting
 from context_service.words import PHASES, ROLES
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="JSON for programs instead 
 _BRIEF = 60
 
 
-_program = Program("context", EventStoreError, Refused, ImportFault, CannotListen)
+_program = Program("context", EventStoreError, Refused, ImportFault, CannotListen, GraphBehind, GraphUnavailable)
 _out = console(soft_wrap=True)
 _err = console(stderr=True, soft_wrap=True)
 
@@ -146,7 +147,7 @@ async def _serve(
             open_stories(store, snapshots=snapshots, snapshot_every=snapshot_every) as stories,
             open_views(stories, graph=graph, cache=cache) as views,
             projecting(views, monitor),
-            serving(stories, listen, ready=lambda: all_ready(views, monitor)) as address,
+            serving(stories, listen, graph=graph_among(views), ready=lambda: all_ready(views, monitor)) as address,
         ):
             with _offered(monitor, views, metrics):
                 await _tell(stories, store, graph=graph, cache=cache, **kept, listen=listen, log_level=level)
@@ -313,6 +314,38 @@ async def _show(
         return
     _out.print(_safe(found.text))
     _err.print(f"version {found.version}, position {found.token}", style="dim")
+
+
+@app.command("graph")
+def show_graph(
+    node_type: Annotated[str, typer.Argument(help=f"{', '.join(NODE_TYPES)}.")],
+    node_id: Annotated[str, typer.Argument(help="The node's id.")],
+    depth: Annotated[int, typer.Option(help="How many relations lie between at most: 1 to 3.")] = 2,
+    at_position: Annotated[str, typer.Option(help="As it was at this position of the log: LOG:NUMBER.")] = "",
+    store: StoreUrl = DEFAULT_STORE,
+    graph: GraphUrl = "",
+    as_json: AsJson = False,
+) -> None:
+    """Show what is around a node of the graph that context serve or context project keeps."""
+    _program.run(_show_graph(store, graph, node_type, node_id, depth, at_position, as_json=as_json))
+
+
+async def _show_graph(
+    store: str, url: str, node_type: str, node_id: str, depth: int, position: str, *, as_json: bool
+) -> None:
+    async with (
+        open_stories(store, create=False, snapshots=IN_MEMORY) as stories,
+        open_views(stories, graph=url, cache=NOWHERE) as views,
+    ):
+        found = await related(graph_among(views), node_id, node_type, depth=depth, position=position)
+    if as_json:
+        _print_json(MessageToDict(found, preserving_proto_field_name=True))
+        return
+    for node in (found.node, *found.neighbors):
+        _out.print(_safe(f"{node.type} {node.id}  {node.title}"))
+    for edge in found.relationships:
+        _out.print(_safe(f"  {edge.from_node_id} {edge.type} {edge.to_node_id}"))
+    _err.print(f"position {found.position}", style="dim")
 
 
 @app.command("log")
