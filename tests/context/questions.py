@@ -77,9 +77,11 @@ async def write_cases(store: EventStore) -> dict[str, int]:
     lone = ("lone", "lone@1")
     await write("lone", "T-1", *[pb.SubtaskAddedEvent(subtask_id=id, title="alone") for id in lone])
     await write("gone", "T-1", *[pb.SubtaskRemovedEvent(subtask_id=id) for id in lone])
-    same = pb.SubtaskAddedEvent(subtask_id="same", depends_on=["t1"])
+    twins = ("same", "twin")
+    decisions = [pb.DecisionAddedEvent(decision_id=id, status=pb.PROPOSED) for id in twins]
+    subtasks = [pb.SubtaskAddedEvent(subtask_id=id, depends_on=["t1", "twin"]) for id in twins]
     case = pb.ContextCreatedEvent(title="Three", phase="DESIGN")
-    await write("same", "T-3", case, pb.DecisionAddedEvent(decision_id="same", status=pb.PROPOSED), same)
+    await write("same", "T-3", case, *decisions, *subtasks)
     return positions
 
 
@@ -267,8 +269,10 @@ class Questions:
 
     async def test_one_id_of_two_kinds(self, ask: Asked) -> None:
         """Two nodes of one id are two."""
-        assert ids(await ask("same", "Decision", depth=3)) == ["T-3"]
-        assert ids(await ask("same", "Task", depth=1)) == ["t1"]
+        answer = await ask("same", "Decision", depth=3)
+        assert ids(answer) == ["T-3", "twin"]
+        assert {edge.type for edge in answer.relationships} == {"HAS_DECISION"}
+        assert ids(await ask("same", "Task", depth=1)) == ["t1", "twin"]
 
     async def test_nothing_yet(self, ask: Asked) -> None:
         """Before the first event nothing is there."""

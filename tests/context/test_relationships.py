@@ -266,7 +266,8 @@ async def test_failed(stories: Stories, tmp_path: Path) -> None:
                 await asyncio.sleep(0.005)
         problem = f"the graph has failed after position {before.rpartition(':')[2]}; an operator must mend it"
         assert await service.failing("D1") == (Code.UNAVAILABLE, problem)
-        assert await service.failing("D1", min_position=await service.position()) == (Code.UNAVAILABLE, problem)
+        asked = {"min_position": await service.position(), "timeout": 3}
+        assert await service.failing("D1", **asked) == (Code.UNAVAILABLE, problem)
         assert (await service("D1", position=before)).position == before
 
 
