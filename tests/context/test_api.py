@@ -495,6 +495,12 @@ class TestScopes:
                 "developer in phase TEST: missing: CASE_HEADER, SUBTASKS_ROLE_MIN; extra: EVERYTHING, MILESTONES.",
             ),
             (["CASE_HEADER", "PLAN_HEADER"], ["SUBTASKS_ROLE_MIN"], [], "missing: SUBTASKS_ROLE_MIN."),
+            (
+                ["CASE_HEADER", "PLAN_HEADER", "SUBTASKS_ROLE_MIN", "SUBTASKS_ROLE"],
+                [],
+                ["SUBTASKS_ROLE"],
+                "developer in phase TEST: extra: SUBTASKS_ROLE.",
+            ),
         ],
     )
     async def test_validate(

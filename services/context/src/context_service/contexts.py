@@ -78,8 +78,7 @@ class Contexts:
 
     def keep(self, key: _Key, context: Context) -> None:
         """Keep a context, at the cost of those not used for the longest time."""
-        if key not in self._made:
-            self._bytes += _size(context)
+        self._bytes += _size(context)
         self._made[key] = context
         while self._bytes > self._most:
             self._bytes -= _size(self._made.popitem(last=False)[1])

@@ -152,9 +152,7 @@ class _View:
         starts = {self.subtask_id} if self.subtask_id else {id for id in self.mine if _open(self.story.subtasks[id])}
         edges = self._edges
         near = {source for start in starts for source in edges.affecting.get(start, ())}
-        near |= (
-            {decision.id for decision in self.decisions.values() if task_of(decision) in starts} if starts else set()
-        )
+        near |= {id for id, decision in self.decisions.items() if task_of(decision) in starts}
         return _reached(near, edges.out, edges.into)
 
     @cached_property

@@ -389,13 +389,13 @@ def _filled(part: _Part, room: int) -> list[_Shown]:
 
 def _drop(parts: Sequence[_Part], shown: list[list[_Shown]], over: int) -> None:
     """Take away the least important until so many tokens are gone."""
-    # The decisions in force take last because what others leave is theirs, not because they matter least.
-    for number in sorted(_by_turn(parts), key=lambda number: parts[number].section in _LAST_DROPPED):
+    for number in sorted(_by_turn(parts), key=lambda number: _KEPT.get(parts[number].section, 0)):
         while shown[number] and over > 0:
             over -= shown[number].pop().tokens
 
 
-_LAST_DROPPED: Final = ("", "Current task", "Decisions in force")
+#: What is taken away after all else, in this order.
+_KEPT: Final = {"Decisions in force": 1, "Current task": 2, "": 3}
 
 
 def _by_turn(parts: Sequence[_Part]) -> list[int]:
