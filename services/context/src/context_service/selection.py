@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from functools import cached_property
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
@@ -102,20 +103,20 @@ class _View:
 
     @cached_property
     def _edges(self) -> _Edges:
-        deleted = {id for id, decision in self.story.decisions.items() if decision.status == "DELETED"}
-        edges = _Edges([], {}, {}, {}, {})
+        deleted = self.story.decisions.keys() - self.decisions.keys()
+        edges = _Edges([], defaultdict(list), defaultdict(list), defaultdict(list), defaultdict(list))
         for link in self.story.links:
             source, target = link.source, link.target
             if source in deleted:
                 continue
             if link.kind == "AFFECTS":
-                edges.affects.setdefault(source, []).append(target)
-                edges.affecting.setdefault(target, []).append(source)
+                edges.affects[source].append(target)
+                edges.affecting[target].append(source)
             elif target in deleted:
                 continue
             else:
-                edges.out.setdefault(source, []).append(target)
-                edges.into.setdefault(target, []).append(source)
+                edges.out[source].append(target)
+                edges.into[target].append(source)
             edges.links.append(link)
         return edges
 

@@ -12,6 +12,8 @@ from functools import cache
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+import msgspec
+
 from context_service.commands import Fault, Refused, Violation
 from context_service.selection import IN_FORCE, MIN, Past, PlanHeader, token_budget_hint
 from context_service.story import Decision, Link, Milestone, Story, Subtask, Summary
@@ -35,7 +37,10 @@ class Blocks(NamedTuple):
         return "\n\n".join(f"# {name}\n\n{text}" for name, text in parts.items() if text)
 
 
-class Statement(NamedTuple):
+# Thousands of these two are kept: the garbage collector, which would go through them all, has nothing to find in them.
+
+
+class Statement(msgspec.Struct, frozen=True, gc=False):
     """One thing that a context states, by which scope and in which form: full, short (a line) or id."""
 
     entity_type: str
@@ -43,8 +48,13 @@ class Statement(NamedTuple):
     scope: str
     form: str
 
+    @property
+    def subject(self) -> tuple[str, str]:
+        """Of what it is stated: the entity's type and id."""
+        return self.entity_type, self.entity_id
 
-class Omission(NamedTuple):
+
+class Omission(msgspec.Struct, frozen=True, gc=False):
     """Something that was shortened or left out; what is left is short, id or nothing."""
 
     entity_type: str
