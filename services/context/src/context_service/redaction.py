@@ -185,19 +185,20 @@ def _options(**chosen: Any) -> re2.Options:
 
 
 @cache
-def _documents() -> tuple[dict[str, Any], ...]:
+def load_documents() -> tuple[dict[str, Any], ...]:
+    """Return the rules that come with the service: gitleaks' and ours."""
     data = files("context_service") / "data"
     return tuple(tomllib.loads((data / name).read_text(encoding="utf-8")) for name in _FILES)
 
 
 @cache
 def _every_rule() -> Rules:
-    return load_rules(*_documents())
+    return load_rules(*load_documents())
 
 
 @cache
 def _certain_rules() -> Rules:
-    return load_rules(*_documents(), only_certain=True)
+    return load_rules(*load_documents(), only_certain=True)
 
 
 def redact(text: str) -> str:
@@ -211,17 +212,16 @@ def redact_certain(text: str) -> str:
 
 
 def _redacted(text: str, rules: Rules) -> str:
-    is_json = text.lstrip().startswith(_JSON_STARTS)
-    if is_json and "\\u" in text:
-        # Who reads it sees through such escapes, so they may not hide anything.
-        plain = _plain_json(text)
-        if plain is not None and _replaced(plain, rules) != plain:
-            text = plain
     found = _replaced(text, rules)
-    if found == text or not is_json or _plain_json(text) is None or _plain_json(found) is not None:
+    if not text.lstrip().startswith(_JSON_STARTS) or (found == text and "\\" not in text):
         return found
-    # A find went over the edge of a string: each string by itself then.
-    return json.dumps(_each_string(json.loads(text), rules), ensure_ascii=False)
+    # A find may have gone over the edge of a string, and who reads JSON sees through escapes, so they may hide nothing.
+    kept = next((each for each in (found, text) if _plain_json(each) is not None), None)
+    if kept is None:
+        return found
+    value = json.loads(kept)
+    each = _each_string(value, rules)
+    return kept if each == value else json.dumps(each, ensure_ascii=False)
 
 
 _remembered: Final = lru_cache(maxsize=1024)(_redacted)
@@ -236,7 +236,7 @@ def _plain_json(text: str) -> str | None:
 
 def _each_string(value: Any, rules: Rules) -> Any:
     if isinstance(value, str):
-        return _replaced(value, rules)
+        return _redacted(value, rules)
     if isinstance(value, list):
         return [_each_string(each, rules) for each in value]
     if isinstance(value, dict):
@@ -251,7 +251,6 @@ def _each_member(key: str, value: Any, rules: Rules) -> tuple[str, Any]:
         found = _replaced(member, rules)
         if found != member and _plain_json(found) is not None:
             ((key, value),) = json.loads(found).items()
-            return key, value
     return _replaced(key, rules), _each_string(value, rules)
 
 
@@ -339,17 +338,28 @@ def redacted(message: M) -> M:
 
 
 def _redact_map(entries: Any, *, holds_messages: bool) -> None:
-    for key in list(entries):
+    for key, value in list(entries.items()):
         if holds_messages:
-            redacted(entries[key])
-        elif isinstance(entries[key], str):
-            entries[key] = redact(entries[key])
-        if isinstance(key, str) and redact(key) != key:
-            if holds_messages:
-                entries[redact(key)].CopyFrom(entries[key])
-            else:
-                entries[redact(key)] = entries[key]
-            del entries[key]
+            redacted(value)
+            if isinstance(key, str) and redact(key) != key:
+                entries[redact(key)].CopyFrom(value)
+                del entries[key]
+        elif isinstance(value, str):
+            found, entries[key] = _redacted_entry(str(key), value)
+            if found != str(key):
+                entries[found] = entries.pop(key)
+
+
+def _redacted_entry(key: str, value: str) -> tuple[str, str]:
+    """Return an entry of a map, whose value may be JSON text; its key may be what makes a secret of it."""
+    if _plain_json(value) is None:
+        return _each_member(key, value, _every_rule())
+    member = f"{{{json.dumps(key, ensure_ascii=False)}: {value}}}"
+    found = redact(member)
+    if found == member:
+        return key, value
+    ((key, plain),) = json.loads(found).items()
+    return key, json.dumps(plain, ensure_ascii=False)
 
 
 class RedactingFilter(logging.Filter):
