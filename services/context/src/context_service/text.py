@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
+from context_service.redaction import redact
 from context_service.words import TERMINAL_SUBTASK_STATUSES
 
 if TYPE_CHECKING:
@@ -208,13 +209,13 @@ def _titled(start: str, title: str, *, between: str = " ") -> str:
 
 
 def _line(text: str) -> str:
-    """Return stored text as part of one line, so that it cannot pose as a line of ours."""
-    return " ".join(text.split())
+    """Return stored text, without secrets, as part of one line, so that it cannot pose as a line of ours."""
+    return " ".join(redact(text).split())
 
 
 def _quote(text: str, indent: str = "") -> str:
-    """Return stored text as quoted lines."""
-    return "\n".join(f"{indent}> {line}".rstrip() for line in _lines(text))
+    """Return stored text, without secrets, as quoted lines."""
+    return "\n".join(f"{indent}> {line}".rstrip() for line in _lines(redact(text)))
 
 
 def _lines(text: str) -> Iterator[str]:
