@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
 import grpc
 from eventstore import Conflict, EventStoreError, InvalidInput, Metadata, StoreFull, StoreUnavailable
+from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from context_service.commands import Fault, Refused, UpdateStory, Violation, parse_changes
 from context_service.contexts import checked_moment, checked_role, context_of, refused
+from context_service.redaction import redact, redacted
 from context_service.story import content_hash
 from context_service.v1 import context_pb2 as pb
 from context_service.v1 import context_pb2_grpc
@@ -31,18 +33,18 @@ _CODES: Final = {
 }
 
 Request = TypeVar("Request")
-Answer = TypeVar("Answer")
+Answer = TypeVar("Answer", bound=Message)
 
 
 def answered(
     method: Callable[[Any, Request, Any], Awaitable[Answer]],
 ) -> Callable[[Any, Request, Any], Awaitable[Answer]]:
-    """Answer errors of a method with the status code and the words that callers may see."""
+    """Answer without secrets, and errors of a method with the status code and the words that callers may see."""
 
     @functools.wraps(method)
     async def answering(self: Any, request: Request, context: grpc.aio.ServicerContext[Any, Any]) -> Answer:
         try:
-            return await method(self, request, context)
+            return redacted(await method(self, request, context))
         except Refused as error:
             await _refuse(context, error)
         except InvalidInput as error:
@@ -72,16 +74,20 @@ def answered(
 async def _refuse(context: grpc.aio.ServicerContext[Any, Any], error: Refused) -> NoReturn:
     faults = {violation.fault for violation in error.violations}
     code = next(_CODES[fault] for fault in Fault if fault in faults)
-    status = status_pb2.Status(code=getattr(code_pb2, code.name), message=str(error))
+    # A refusal quotes what came.
+    message = redact(str(error))
+    status = status_pb2.Status(code=getattr(code_pb2, code.name), message=message)
     status.details.add().Pack(
-        error_details_pb2.BadRequest(
-            field_violations=[
-                error_details_pb2.BadRequest.FieldViolation(field=v.field, description=v.description)
-                for v in error.violations
-            ]
+        redacted(
+            error_details_pb2.BadRequest(
+                field_violations=[
+                    error_details_pb2.BadRequest.FieldViolation(field=v.field, description=v.description)
+                    for v in error.violations
+                ]
+            )
         )
     )
-    await context.abort(code, str(error), (("grpc-status-details-bin", status.SerializeToString()),))
+    await context.abort(code, message, (("grpc-status-details-bin", status.SerializeToString()),))
 
 
 class ContextService(context_pb2_grpc.ContextServiceServicer):
