@@ -23,6 +23,7 @@ from context_service.app import CannotListen, serving, stop_signals, without_sec
 from context_service.commands import Refused
 from context_service.contexts import context_of
 from context_service.peps import ImportFault, import_peps
+from context_service.redaction import RedactingFilter, redact, redacted
 from context_service.snapshots import IN_MEMORY
 from context_service.stories import DEFAULT_STORE, SNAPSHOT_EVERY, open_stories
 from context_service.story import CATEGORY
@@ -206,6 +207,9 @@ def _logging(log_level: str) -> str:
     if level not in ("DEBUG", "INFO", "WARNING", "ERROR"):
         raise InvalidInput("log-level", f"expected DEBUG, INFO, WARNING or ERROR; got {log_level!r}")
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    for handler in logging.getLogger().handlers:
+        if not any(isinstance(each, RedactingFilter) for each in handler.filters):
+            handler.addFilter(RedactingFilter())
     if level != "DEBUG":
         # One repeats with every try what read models and snapshots tell once; the other says of our own queries, each
         # time, that a label or type is not used yet.
@@ -241,7 +245,7 @@ async def _list_stories(store: str, *, as_json: bool) -> None:
             state = folded.state
             row = {
                 "story_id": info.stream.id,
-                "title": state.title,
+                "title": redact(state.title),
                 "phase": state.phase,
                 "decisions": len(state.decisions),
                 "subtasks": len(state.subtasks),
@@ -260,7 +264,7 @@ async def _list_story(store: str, story_id: str, *, as_json: bool) -> None:
         state = (await stories.ask(story_id)).state
     things = sorted([*state.decisions.values(), *state.subtasks.values()], key=lambda thing: thing.order)
     rows = [
-        {"kind": type(thing).__name__.lower(), "id": thing.id, "status": thing.status, "title": thing.title}
+        {"kind": type(thing).__name__.lower(), "id": thing.id, "status": thing.status, "title": redact(thing.title)}
         for thing in things
     ]
     table = _table("kind", "id", "status", "title")
@@ -307,11 +311,11 @@ async def _show(
                 "position": str(found.token),
                 "hash": found.hash,
                 "token_count": found.tokens,
-                "context": found.text,
+                "context": redact(found.text),
             }
         )
         return
-    _out.print(_safe(found.text))
+    _out.print(_safe(redact(found.text)))
     _err.print(f"version {found.version}, position {found.token}", style="dim")
 
 
@@ -338,19 +342,21 @@ async def _show_log(store: str, story_id: str, *, as_json: bool) -> None:
 
 
 def _log_row(event: Event) -> dict[str, Any]:
-    what = MessageToDict(event.message, preserving_proto_field_name=True)
+    message = type(event.message)()
+    message.CopyFrom(event.message)
+    what = MessageToDict(redacted(message), preserving_proto_field_name=True)
     why = what.pop("reason", "")
     return {
         "version": event.version,
         "position": event.position,
         "occurred_at": event.occurred_at.isoformat(),
         "recorded_at": event.recorded_at.isoformat(),
-        "who": event.commit.metadata.actor,
+        "who": redact(event.commit.metadata.actor),
         "event": event.raw.type.rpartition(".")[2].removesuffix("Event"),
         "what": what,
         "why": why,
-        "cause": event.commit.metadata.causation_id,
-        "correlation": event.commit.metadata.correlation_id,
+        "cause": redact(event.commit.metadata.causation_id),
+        "correlation": redact(event.commit.metadata.correlation_id),
     }
 
 
