@@ -216,22 +216,23 @@ def _redacted(text: str, rules: Rules) -> str:
     if not text.lstrip().startswith(_JSON_STARTS) or (found == text and "\\" not in text):
         return found
     # A find may have gone over the edge of a string, and who reads JSON sees through escapes, so they may hide nothing.
-    kept = next((each for each in (found, text) if _plain_json(each) is not None), None)
-    if kept is None:
+    is_json, value = _parsed(text)
+    if not is_json:
         return found
-    value = json.loads(kept)
     each = _each_string(value, rules)
-    return kept if each == value else json.dumps(each, ensure_ascii=False)
+    if each == value:
+        return text
+    return found if _parsed(found) == (True, each) else json.dumps(each, ensure_ascii=False)
 
 
 _remembered: Final = lru_cache(maxsize=1024)(_redacted)
 
 
-def _plain_json(text: str) -> str | None:
+def _parsed(text: str) -> tuple[bool, Any]:
     try:
-        return json.dumps(json.loads(text), ensure_ascii=False)
+        return True, json.loads(text)
     except (ValueError, RecursionError):
-        return None
+        return False, None
 
 
 def _each_string(value: Any, rules: Rules) -> Any:
@@ -249,8 +250,9 @@ def _each_member(key: str, value: Any, rules: Rules) -> tuple[str, Any]:
         # The key may be what makes a secret of the value.
         member = json.dumps({key: str(value)}, ensure_ascii=False)
         found = _replaced(member, rules)
-        if found != member and _plain_json(found) is not None:
-            ((key, value),) = json.loads(found).items()
+        is_json, entry = _parsed(found)
+        if found != member and is_json:
+            ((key, value),) = entry.items()
     return _replaced(key, rules), _each_string(value, rules)
 
 
@@ -352,7 +354,7 @@ def _redact_map(entries: Any, *, holds_messages: bool) -> None:
 
 def _redacted_entry(key: str, value: str) -> tuple[str, str]:
     """Return an entry of a map, whose value may be JSON text; its key may be what makes a secret of it."""
-    if _plain_json(value) is None:
+    if not _parsed(value)[0]:
         return _each_member(key, value, _every_rule())
     member = f"{{{json.dumps(key, ensure_ascii=False)}: {value}}}"
     found = redact(member)
