@@ -182,6 +182,15 @@ def test_json_stays_json(by: Any) -> None:
         assert by is redact_certain or entry.left_in(found[0]["note"]) == []
 
 
+@pytest.mark.parametrize("by", [redact, redact_certain])
+def test_a_key_cut_short_swallows_nothing(by: Any) -> None:
+    """What has a beginning in one string of JSON and an end in another is nothing that was between them."""
+    cut = "\n".join(KEY.splitlines()[:5])
+    found = json.loads(by(json.dumps({"note": cut, "title": "kept", "text": cut})))
+    assert (list(found), found["title"]) == (["note", "title", "text"], "kept")
+    assert cut.splitlines()[1] not in found["text"]
+
+
 def test_trap_12_weak_secrets() -> None:
     """What stands where secrets stand is one, however weak."""
     assert [redact(text) for text in WEAK[:3]] == [
