@@ -105,6 +105,12 @@ def test_any_text(before: str, after: str) -> None:
     assert redact(found) == found
 
 
+def test_one_find_hides_no_other() -> None:
+    """What a rule finds first does not hide what it would find next."""
+    found = redact("Cookie: sid=Zk3vQ8wLr2; lang=en; auth=Pq7xTn4bYs")
+    assert found == "Cookie: sid=[redacted: cookie]; lang=en; auth=[redacted: cookie]"
+
+
 def test_half_of_a_surrogate_pair() -> None:
     """What is no Unicode text, as a log may have, hides nothing and stays."""
     assert redact(f"\ud800{GITHUB}\udfff") == "\ud800[redacted: github-pat]\udfff"
