@@ -110,8 +110,8 @@ def _github(rng: random.Random) -> str:
 
 
 def _pypi(rng: random.Random) -> str:
-    """A macaroon: version 2, location pypi.org, an identifier and a signature."""
-    data = b"\x02\x01\x08pypi.org\x02\x24" + rng.randbytes(36) + b"\x00\x00\x06\x20" + rng.randbytes(80)
+    """A macaroon: version 2, the location in base64, an identifier and a signature."""
+    data = base64.b64decode("AgEIcHlwaS5vcmcCJA==") + rng.randbytes(36) + b"\x00\x00\x06\x20" + rng.randbytes(80)
     return "pypi-" + _b64url(data)
 
 
