@@ -110,8 +110,8 @@ def _github(rng: random.Random) -> str:
 
 
 def _pypi(rng: random.Random) -> str:
-    """A macaroon: version 2, location pypi.org, an identifier and a signature."""
-    data = b"\x02\x01\x08pypi.org\x02\x24" + rng.randbytes(36) + b"\x00\x00\x06\x20" + rng.randbytes(80)
+    """A macaroon: version 2, the location in base64, an identifier and a signature."""
+    data = base64.b64decode("AgEIcHlwaS5vcmcCJA==") + rng.randbytes(36) + b"\x00\x00\x06\x20" + rng.randbytes(80)
     return "pypi-" + _b64url(data)
 
 
@@ -198,7 +198,7 @@ _token("xai key", "xAI", "xai-", (ALNUM, 80))
 _token("tailscale key", "Tailscale", "tskey-auth-k", (ALNUM, 11), "CNTRL-", (ALNUM, 32))
 _token("pulumi token", "Pulumi", "pul-", (HEX, 40))
 _token("rubygems key", "RubyGems", "rubygems_", (HEX, 48))
-_token("crates.io token", "crates.io", "cio", (ALNUM, 32))
+_token("cargo token", "Cargo", "cio", (ALNUM, 32))
 _token("sentry user token", "Sentry", "sntryu_", (HEX, 64))
 _token("slack webhook", "Slack", "https://hooks.slack.com/services/T", (UPPER, 10), "/B", (UPPER, 10), "/", (ALNUM, 24))
 _token("planetscale token", "PlanetScale", "pscale_tkn_", (URL64, 42), (ALNUM, 1))

@@ -29,8 +29,6 @@ _MARK: Final = re.compile(rb"\[redacted: [a-z0-9-]+\]")
 # What may follow a token: gitleaks knows source code, where no sentence ends after one.
 _ENDS: Final = r"""(?:[\x60'"\s;]|\\[nr]|$)"""
 _ENDS_IN_PROSE: Final = r"(?:[^0-9A-Za-z_/+=-]|$)"
-# Half of a surrogate pair is no text for RE2, but may be on its way into a log.
-_HALVES: Final = re.compile(rb"\xed[\xa0-\xbf][\x80-\xbf]")
 # A backslash with what it escapes in JSON, however often the JSON was put into JSON.
 _ESCAPES: Final = re.compile(rb"""\\{1,16}([nrt"'/])""")
 _ESCAPED: Final = {b"n": b"\n", b"r": b"\n", b"t": b"\n"}
@@ -257,6 +255,7 @@ def _each_member(key: str, value: Any, rules: Rules) -> tuple[str, Any]:
 
 
 def _replaced(text: str, rules: Rules) -> str:
+    # Half of a surrogate pair is no text, but may be on its way into a log.
     found = text.encode("utf-8", "surrogatepass")
     for _ in range(_ROUNDS):
         before, found = found, _round(found, rules)
@@ -266,11 +265,10 @@ def _replaced(text: str, rules: Rules) -> str:
 
 
 def _round(text: bytes, rules: Rules) -> bytes:
-    view = _HALVES.sub(b"???", text)
-    spans = rules.spans(view)
+    spans = rules.spans(text)
     if b"\\" in text:
         # The same text, as long and with its escapes undone, so that no n of a newline stands before a token.
-        spans += rules.spans(_ESCAPES.sub(_unescaped, view))
+        spans += rules.spans(_ESCAPES.sub(_unescaped, text))
     if not spans:
         return text
     marks = [match.span() for match in _MARK.finditer(text)]
