@@ -26,6 +26,7 @@ from context_service.contexts import (
     refused,
     wait_for_position,
 )
+from context_service.relationships import GraphUnavailable, related
 from context_service.story import content_hash
 from context_service.v1 import context_pb2 as pb
 from context_service.v1 import context_pb2_grpc
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from eventstore import Handled, Until
 
     from context_service.bundles import Bundles
+    from context_service.relationships import Graph
     from context_service.stories import Stories
     from context_service.story import Story
 
@@ -47,7 +49,6 @@ _CODES: Final = {
     Fault.PRECONDITION: grpc.StatusCode.FAILED_PRECONDITION,
     Fault.LATE: grpc.StatusCode.DEADLINE_EXCEEDED,
 }
-
 #: Who asks, where nobody said.
 ANONYMOUS: Final = "anonymous"
 
@@ -90,6 +91,9 @@ async def _translated(context: grpc.aio.ServicerContext[Any, Any]) -> AsyncItera
     except Conflict as error:
         message = f"the story is at version {error.actual}, not {error.expected}; read it again, or try again"
         await context.abort(grpc.StatusCode.ABORTED, message)
+    except GraphUnavailable as error:
+        _log.warning("the graph cannot answer: %s", error, exc_info=error.__cause__)
+        await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
     except StoreFull:
         _log.exception("the store is full")
         await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "the store has no room left; nothing was written")
@@ -130,12 +134,14 @@ class ContextService(context_pb2_grpc.ContextServiceServicer):
         *,
         contexts: Contexts | None = None,
         bundles: Bundles | None = None,
+        graph: Graph | None = None,
         stopping: Callable[[], bool] = lambda: False,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._stories = stories
         self._contexts = contexts or Contexts()
         self._bundles = bundles
+        self._graph = graph
         self._stopping = stopping
         self._now = now
 
@@ -336,6 +342,20 @@ class ContextService(context_pb2_grpc.ContextServiceServicer):
     ) -> pb.ExplainDecisionResponse:
         """Answer with the events, causes and dependencies behind a decision."""
         return await reasons.explain(self._stories, request)
+
+    @answered
+    async def GetGraphRelationships(  # noqa: N802 (the interface's name)
+        self, request: pb.GetGraphRelationshipsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.GetGraphRelationshipsResponse:
+        """Answer with what is around a node of the graph, now or at a position."""
+        return await related(
+            self._graph,
+            request.node_id,
+            request.node_type,
+            depth=request.depth,
+            position=request.position,
+            min_position=request.min_position,
+        )
 
 
 def _expected(request: Write) -> int | None:
