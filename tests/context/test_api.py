@@ -373,10 +373,6 @@ class TestRefusals:
         [
             "RehydrateSession",
             "ValidateScope",
-            "CreateStory",
-            "CreateTask",
-            "AddProjectDecision",
-            "TransitionPhase",
             "GetGraphRelationships",
         ],
     )

@@ -408,6 +408,8 @@ class TestFold:
             found = await fold(store, decider, "1", until=until)
             assert (found.state, found.version) == (tuple(range(1, version + 1)), version)
             assert found.position == version // 3
+            read = await store.read(STREAM, until=until)
+            assert found.final == read.final == (until is not None)
             await fold(store, decider, "1")
 
     async def test_occurred_out_of_order(self, store: EventStore) -> None:

@@ -252,7 +252,7 @@ class TestRead:
         ("until", "version", "position", "final"),
         [
             (None, 6, 5, False),
-            (AtVersion(6), 6, 5, False),
+            (AtVersion(6), 6, 5, True),
             (AtVersion(9), 6, 5, False),
             (AtVersion(5), 3, 3, True),
             (AtVersion(4), 3, 3, True),

@@ -168,11 +168,11 @@ class _Folding(Generic[C, S, E]):
                     return await self.run(kept, bound)
                 mark = reading.version
                 await self._save(self._folded(state, reading, ids))
-        if reading.version == base.version:
-            return base
-        folded = self._folded(state, reading, ids)
-        self._keep(folded)
-        return folded
+        folded = base
+        if reading.version != base.version:
+            folded = self._folded(state, reading, ids)
+            self._keep(folded)
+        return msgspec.structs.replace(folded, final=True) if reading.final else folded
 
     def _folded(self, state: S, reading: StreamReading, ids: bytearray) -> Folded[S]:
         return Folded(

@@ -111,6 +111,8 @@ class Folded(msgspec.Struct, Generic[S], frozen=True):
     #: The latest occurred time so far, in microseconds since the epoch.
     occurred: int
     commit_ids: CommitIds
+    #: True when no later append can change this answer to what was asked.
+    final: bool = False
 
     @property
     def token(self) -> Token:

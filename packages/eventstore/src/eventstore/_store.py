@@ -331,6 +331,8 @@ class StreamReading:
                     self.version, self.position, self.occurred = commit.version, commit.position, occurred
                     first = commit.version + 1
                     yield commit
+        if self.version == bound.version:
+            self.final = True
 
 
 class BackendFactory(Protocol):

@@ -5,12 +5,14 @@ from __future__ import annotations
 import functools
 import logging
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias, TypeVar
 
 import grpc
 from eventstore import Conflict, EventStoreError, InvalidInput, Metadata, StoreFull, StoreUnavailable
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
+from context_service import past, reasons, writes
+from context_service.changes import timestamp
 from context_service.commands import Fault, Refused, UpdateStory, Violation, parse_changes
 from context_service.contexts import checked_moment, checked_role, context_of, refused
 from context_service.story import content_hash
@@ -20,7 +22,10 @@ from context_service.v1 import context_pb2_grpc
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from eventstore import Handled, Until
+
     from context_service.stories import Stories
+    from context_service.story import Story
 
 _log = logging.getLogger("context_service")
 
@@ -30,8 +35,19 @@ _CODES: Final = {
     Fault.PRECONDITION: grpc.StatusCode.FAILED_PRECONDITION,
 }
 
+#: Who asks, where nobody said.
+ANONYMOUS: Final = "anonymous"
+
 Request = TypeVar("Request")
 Answer = TypeVar("Answer")
+Write: TypeAlias = (
+    pb.UpdateContextRequest
+    | pb.CreateStoryRequest
+    | pb.CreateTaskRequest
+    | pb.AddProjectDecisionRequest
+    | pb.TransitionPhaseRequest
+)
+R = TypeVar("R", pb.CreateStoryRequest, pb.CreateTaskRequest, pb.AddProjectDecisionRequest, pb.TransitionPhaseRequest)
 
 
 def answered(
@@ -98,18 +114,93 @@ class ContextService(context_pb2_grpc.ContextServiceServicer):
         """Record changes of a story, all of them or none."""
         changes, warnings = parse_changes(request.changes)
         occurred_at = checked_moment("timestamp", request.timestamp) if request.timestamp else None
-        actor = checked_role(request.role) if request.role else ""
-        command = UpdateStory(request.story_id, changes, actor, occurred_at or self._now())
+        actor = checked_role(request.role) if request.role else _actor(request, context)
+        command = UpdateStory(request.story_id, changes, actor, occurred_at or self._now(), request.task_id)
         done = await self._stories.update(
             command,
             expected_version=_expected(request),
             idempotency_key=request.idempotency_key,
-            metadata=_metadata(context, actor, request.task_id),
+            metadata=_metadata(request, context, actor, cause=request.task_id),
             occurred_at=occurred_at,
         )
         return pb.UpdateContextResponse(
             version=done.version, hash=content_hash(done.state), warnings=warnings, position=str(done.token)
         )
+
+    @answered
+    async def CreateStory(  # noqa: N802 (the interface's name)
+        self, request: pb.CreateStoryRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.CreateStoryResponse:
+        """Create a story."""
+        done, _ = await self._write(request, context, writes.create_story, phase="initial_phase")
+        return pb.CreateStoryResponse(
+            context_id=f"ctx-{request.story_id}",
+            story_id=request.story_id,
+            current_phase=done.state.phase,
+            version=done.version,
+            position=str(done.token),
+        )
+
+    @answered
+    async def CreateTask(  # noqa: N802 (the interface's name)
+        self, request: pb.CreateTaskRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.CreateTaskResponse:
+        """Create a task of a story."""
+        done, _ = await self._write(request, context, writes.create_task, entity_id="task_id")
+        return pb.CreateTaskResponse(
+            task_id=request.task_id,
+            story_id=request.story_id,
+            status=done.state.subtasks[request.task_id].status.upper(),
+            version=done.version,
+            position=str(done.token),
+        )
+
+    @answered
+    async def AddProjectDecision(  # noqa: N802 (the interface's name)
+        self, request: pb.AddProjectDecisionRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.AddProjectDecisionResponse:
+        """Add a decision to a story."""
+        done, command = await self._write(request, context, writes.add_decision)
+        return pb.AddProjectDecisionResponse(
+            decision_id=command.changes[0].entity_id, version=done.version, position=str(done.token)
+        )
+
+    @answered
+    async def TransitionPhase(  # noqa: N802 (the interface's name)
+        self, request: pb.TransitionPhaseRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.TransitionPhaseResponse:
+        """Take a story from phase to phase."""
+        done, command = await self._write(request, context, writes.transition)
+        at = done.state.transitions[-1].at if done.events else timestamp(command.at).ToJsonString()
+        return pb.TransitionPhaseResponse(
+            story_id=request.story_id,
+            current_phase=done.state.phase,
+            transitioned_at=at,
+            version=done.version,
+            position=str(done.token),
+        )
+
+    async def _write(
+        self,
+        request: R,
+        context: grpc.aio.ServicerContext[Any, Any],
+        translate: Callable[[R, writes.Asking], UpdateStory],
+        **names: str,
+    ) -> tuple[Handled[Story], UpdateStory]:
+        """Carry out a call that writes; ``names`` are what it calls fields of a change."""
+        actor = _actor(request, context)
+        command = translate(request, writes.Asking(actor, self._now()))
+        try:
+            done = await self._stories.update(
+                command,
+                expected_version=_expected(request),
+                idempotency_key=request.idempotency_key,
+                metadata=_metadata(request, context, actor),
+                occurred_at=None,
+            )
+        except Refused as error:
+            raise writes.named_as_in_request(error, **names) from None
+        return done, command
 
     @answered
     async def GetContext(  # noqa: N802 (the interface's name)
@@ -125,9 +216,41 @@ class ContextService(context_pb2_grpc.ContextServiceServicer):
         """Answer with a story as it was at a moment."""
         return await _context(self._stories, request)
 
+    @answered
+    async def GetContextAtVersion(  # noqa: N802 (the interface's name)
+        self, request: pb.GetContextAtVersionRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.GetContextResponse:
+        """Answer with a story as it was at a version."""
+        moment = pb.Moment(version=request.version)
+        until = await past.checked_until(self._stories, request.story_id, "", moment)
+        return await _context(self._stories, request, until)
+
+    @answered
+    async def GetHistory(  # noqa: N802 (the interface's name)
+        self, request: pb.GetHistoryRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.GetHistoryResponse:
+        """Answer with a story's events: who, why, what changed."""
+        return await past.history(self._stories, request)
+
+    @answered
+    async def DiffContext(  # noqa: N802 (the interface's name)
+        self, request: pb.DiffContextRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.DiffContextResponse:
+        """Answer with what is different in a story between two moments."""
+        return await past.diff(self._stories, request)
+
+    @answered
+    async def ExplainDecision(  # noqa: N802 (the interface's name)
+        self, request: pb.ExplainDecisionRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.ExplainDecisionResponse:
+        """Answer with the events, causes and dependencies behind a decision."""
+        return await reasons.explain(self._stories, request)
+
 
 async def _context(
-    stories: Stories, request: pb.GetContextRequest | pb.GetContextAtTimeRequest
+    stories: Stories,
+    request: pb.GetContextRequest | pb.GetContextAtTimeRequest | pb.GetContextAtVersionRequest,
+    until: Until | None = None,
 ) -> pb.GetContextResponse:
     if request.token_budget < 0:
         raise refused(Fault.INVALID, "token_budget", f"expected 0 or more, got {request.token_budget}")
@@ -139,6 +262,7 @@ async def _context(
         subtask_id=request.subtask_id,
         timestamp=request.timestamp if isinstance(request, pb.GetContextAtTimeRequest) else None,
         clock=request.clock if isinstance(request, pb.GetContextAtTimeRequest) else "",
+        until=until,
     )
     return pb.GetContextResponse(
         context=found.text,
@@ -150,7 +274,7 @@ async def _context(
     )
 
 
-def _expected(request: pb.UpdateContextRequest) -> int | None:
+def _expected(request: Write) -> int | None:
     if not request.HasField("expected_version"):
         return None
     if request.expected_version < 0:
@@ -158,13 +282,24 @@ def _expected(request: pb.UpdateContextRequest) -> int | None:
     return request.expected_version
 
 
-def _metadata(context: grpc.aio.ServicerContext[Any, Any], actor: str, task_id: str) -> Metadata:
-    """Return who and what led to a request: its role and task, and the ids that came with the call."""
-    sent = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
+def _sent(context: grpc.aio.ServicerContext[Any, Any]) -> dict[str, str]:
+    return {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
+
+
+def _actor(request: Write, context: grpc.aio.ServicerContext[Any, Any]) -> str:
+    """Return who asks, who has a name even when nobody said one."""
+    said = "" if isinstance(request, pb.UpdateContextRequest) else request.actor
+    return said or _sent(context).get("x-actor", "") or ANONYMOUS
+
+
+def _metadata(request: Write, context: grpc.aio.ServicerContext[Any, Any], actor: str, *, cause: str = "") -> Metadata:
+    """Return who and what led to a request: a task, an event or, when none is named, the call itself."""
+    sent = _sent(context)
+    call = type(request).DESCRIPTOR.name.removesuffix("Request")
     return Metadata(
         actor=actor,
         correlation_id=sent.get("x-correlation-id", ""),
-        causation_id=task_id,
+        causation_id=cause or sent.get("x-causation-id", "") or call,
         traceparent=sent.get("traceparent", ""),
         tracestate=sent.get("tracestate", ""),
     )

@@ -8,13 +8,18 @@ import msgspec
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from context_service.commands import (
+    ApprovalPayload,
     CasePayload,
     Change,
     DecisionPayload,
+    DispatchPayload,
+    EpicPayload,
     Fault,
     MilestonePayload,
+    PhasePayload,
     PlanPayload,
     Refused,
+    StoryPayload,
     SubtaskPayload,
     SummaryPayload,
     UpdateStory,
@@ -26,10 +31,12 @@ from context_service.times import EPOCH, parse_moment
 from context_service.words import (
     DECISION_STATUSES,
     DECISION_STEPS,
+    PHASES,
     PLAN_STATUSES,
     SUBTASK_STATUSES,
     TERMINAL_SUBTASK_STATUSES,
     id_problem,
+    phase_named,
     role_named,
 )
 
@@ -56,7 +63,7 @@ def decide(command: UpdateStory, story: Story) -> list[Message]:
     Raises:
         Refused: something is wrong with at least one change.
     """
-    if not story.exists and not any(c.entity_type == "CASE" and c.operation == "CREATE" for c in command.changes):
+    if not story.exists and not any((c.entity_type, c.operation) in _FIRST for c in command.changes):
         raise Refused([Violation(Fault.NOT_FOUND, "story_id", f"there is no story {command.story_id!r}")])
     events: list[Message] = []
     violations: list[Violation] = []
@@ -164,6 +171,7 @@ def _create_case(change: Change, story: Story, command: UpdateStory) -> list[Mes
         if _case_changes(change, story):
             raise _exists_already(change, "case")
         return []
+    more = payload if isinstance(payload, StoryPayload) else StoryPayload()
     return [
         pb.ContextCreatedEvent(
             title=payload.title or "",
@@ -173,7 +181,8 @@ def _create_case(change: Change, story: Story, command: UpdateStory) -> list[Mes
             tags=payload.tags or (),
             created_by=command.actor,
             created_at=timestamp(command.at),
-            phase="DESIGN",
+            phase=_phase(change, "phase", more.phase or "DESIGN"),
+            epic_id=more.epic_id,
             attributes=change.attributes,
             reason=change.reason,
         )
@@ -188,7 +197,8 @@ def _update_case(change: Change, story: Story, command: UpdateStory) -> list[Mes
 
 
 def _case_changes(change: Change, story: Story) -> list[Message]:
-    fields = _different(story, msgspec.structs.asdict(change.payload))
+    payload = {name: getattr(change.payload, name) for name in CasePayload.__struct_fields__}
+    fields = _different(story, payload)
     attributes = _new_attributes(change, story.attributes)
     if not fields and not attributes:
         return []
@@ -212,6 +222,42 @@ def _check_case_id(change: Change, command: UpdateStory) -> None:
 
 def _delete_case(change: Change, story: Story, command: UpdateStory) -> list[Message]:
     raise _refuse(Fault.INVALID, change, "operation", "a CASE cannot be deleted; its history stays for ever")
+
+
+def _place_in_epic(change: Change, story: Story, command: UpdateStory) -> list[Message]:
+    """Place a story in an epic; one that is not there yet begins with that."""
+    payload: EpicPayload = change.payload
+    if not story.exists:
+        first = StoryPayload(title=payload.title, epic_id=payload.epic_id)
+        return _create_case(msgspec.structs.replace(change, payload=first), story, command)
+    if story.epic_id == payload.epic_id:
+        return []
+    return [pb.StoryPlacedInEpicEvent(epic_id=payload.epic_id, reason=change.reason)]
+
+
+def _transition(change: Change, story: Story, command: UpdateStory) -> list[Message]:
+    payload: PhasePayload = change.payload
+    source, target = _phase(change, "from_phase", payload.from_phase), _phase(change, "to_phase", payload.to_phase)
+    if source != story.phase:
+        raise _refuse(Fault.PRECONDITION, change, "payload.from_phase", f"the story is in {story.phase}, not {source}")
+    if source == target:
+        return []
+    return [
+        pb.PhaseTransitionedEvent(
+            from_phase=source,
+            to_phase=target,
+            rationale=payload.rationale,
+            at=timestamp(command.at),
+            reason=change.reason,
+        )
+    ]
+
+
+def _phase(change: Change, field: str, text: str) -> str:
+    phase = phase_named(text)
+    if phase is None:
+        raise _refuse(Fault.INVALID, change, f"payload.{field}", f"expected one of {', '.join(PHASES)}; got {text!r}")
+    return phase
 
 
 # ------------------------------------------------------------------------------------------------------------- plan
@@ -238,7 +284,7 @@ def _create_plan(change: Change, story: Story, command: UpdateStory) -> list[Mes
             reason=change.reason,
         )
     ]
-    return events + (_approval(change, command) if status == "APPROVED" else [])
+    return events + (_approval(change, command, by=command.actor) if status == "APPROVED" else [])
 
 
 def _update_plan(change: Change, story: Story, command: UpdateStory) -> list[Message]:
@@ -257,17 +303,28 @@ def _plan_changes(change: Change, plan: Plan, command: UpdateStory) -> list[Mess
         events.append(_filled(event, fields))
     status = _one_of(change, "status", payload.status, PLAN_STATUSES, plan.status)
     if status == "APPROVED" and plan.status == "DRAFT":
-        return events + _approval(change, command)
+        return events + _approval(change, command, by=command.actor)
     if status != plan.status:
         raise _refuse(Fault.PRECONDITION, change, "payload.status", f"plan {plan.id!r} is APPROVED, which is final")
     return events
 
 
-def _approval(change: Change, command: UpdateStory) -> list[Message]:
+def _approve_plan(change: Change, story: Story, command: UpdateStory) -> list[Message]:
+    """Approve a plan as was announced; one that is not there yet is the story's newest version."""
+    payload: ApprovalPayload = change.payload
+    known = story.plans.get(change.entity_id)
+    if known is not None and known.status == "APPROVED":
+        return []
+    first = msgspec.structs.replace(change, payload=PlanPayload(author_id=payload.approved_by))
+    added = _create_plan(first, story, command) if known is None else []
+    return added + _approval(change, command, by=payload.approved_by)
+
+
+def _approval(change: Change, command: UpdateStory, *, by: str) -> list[Message]:
     return [
         pb.PlanApprovedEvent(
             plan_id=change.entity_id,
-            approved_by=command.actor,
+            approved_by=by,
             at=timestamp(command.at),
             reason=change.reason,
         )
@@ -344,6 +401,22 @@ def _delete_subtask(change: Change, story: Story, command: UpdateStory) -> list[
     return [pb.SubtaskRemovedEvent(subtask_id=subtask.id, reason=change.reason)]
 
 
+def _dispatch(change: Change, story: Story, command: UpdateStory) -> list[Message]:
+    payload: DispatchPayload = change.payload
+    subtask: Subtask = _known(change, story.subtasks, "subtask")
+    begun = msgspec.structs.replace(change, payload=SubtaskPayload(status="in_progress"))
+    return [
+        *_subtask_changes(begun, subtask),
+        pb.TaskDispatchedEvent(
+            subtask_id=subtask.id,
+            agent_id=payload.agent_id,
+            role=role_named(payload.role) or payload.role,
+            at=timestamp(command.at),
+            reason=change.reason,
+        ),
+    ]
+
+
 # --------------------------------------------------------------------------------------------------------- decision
 
 
@@ -364,6 +437,7 @@ def _create_decision(change: Change, story: Story, command: UpdateStory) -> list
         decided_by=payload.decided_by or command.actor,
         decided_at=_moment(change, "decided_at", payload.decided_at, command.at),
         alternatives=payload.alternatives or (),
+        task_id=command.task_id,
         attributes=change.attributes,
         reason=change.reason,
     )
@@ -520,12 +594,16 @@ _DECIDERS: Final[dict[tuple[str, str], Callable[[Change, Story, UpdateStory], li
     ("CASE", "CREATE"): _create_case,
     ("CASE", "UPDATE"): _update_case,
     ("CASE", "DELETE"): _delete_case,
+    ("CASE", "PLACE"): _place_in_epic,
+    ("CASE", "TRANSITION"): _transition,
     ("PLAN", "CREATE"): _create_plan,
     ("PLAN", "UPDATE"): _update_plan,
     ("PLAN", "DELETE"): _delete_plan,
+    ("PLAN", "APPROVE"): _approve_plan,
     ("SUBTASK", "CREATE"): _create_subtask,
     ("SUBTASK", "UPDATE"): _update_subtask,
     ("SUBTASK", "DELETE"): _delete_subtask,
+    ("SUBTASK", "DISPATCH"): _dispatch,
     ("DECISION", "CREATE"): _create_decision,
     ("DECISION", "UPDATE"): _update_decision,
     ("DECISION", "DELETE"): _delete_decision,
@@ -536,3 +614,5 @@ _DECIDERS: Final[dict[tuple[str, str], Callable[[Change, Story, UpdateStory], li
     ("SUMMARY", "UPDATE"): _record_summary,
     ("SUMMARY", "DELETE"): _delete_summary,
 }
+# With these a story may begin.
+_FIRST: Final = frozenset({("CASE", "CREATE"), ("CASE", "PLACE")})

@@ -95,6 +95,42 @@ class CasePayload(msgspec.Struct, frozen=True, kw_only=True):
     tags: tuple[str, ...] | None = None
 
 
+class StoryPayload(CasePayload, frozen=True, kw_only=True):
+    """What a call of its own says of a new story, beyond a CASE."""
+
+    phase: str = ""
+    epic_id: str = ""
+
+
+class EpicPayload(msgspec.Struct, frozen=True, kw_only=True):
+    """That a story, which need not be there yet, is of an epic."""
+
+    epic_id: str
+    #: Of a new story.
+    title: str = ""
+
+
+class PhasePayload(msgspec.Struct, frozen=True, kw_only=True):
+    """A step from phase to phase."""
+
+    from_phase: str
+    to_phase: str
+    rationale: str = ""
+
+
+class ApprovalPayload(msgspec.Struct, frozen=True, kw_only=True):
+    """The approval of a plan, which need not be there yet."""
+
+    approved_by: str
+
+
+class DispatchPayload(msgspec.Struct, frozen=True, kw_only=True):
+    """A subtask that is handed to an agent."""
+
+    agent_id: str
+    role: str = ""
+
+
 class PlanPayload(msgspec.Struct, frozen=True, kw_only=True):
     """The keys of a PLAN."""
 
@@ -111,6 +147,7 @@ class SummaryPayload(msgspec.Struct, frozen=True, kw_only=True):
     text: str | None = None
 
 
+#: What UpdateContext takes; the other payloads above are those of calls and subjects of their own.
 PAYLOADS: Final[dict[str, type[msgspec.Struct]]] = {
     "DECISION": DecisionPayload,
     "SUBTASK": SubtaskPayload,
@@ -150,6 +187,8 @@ class UpdateStory(msgspec.Struct, frozen=True):
     actor: str
     #: When it happened.
     at: datetime
+    #: The subtask it is done for.
+    task_id: str = ""
 
 
 def parse_changes(changes: Iterable[context_pb2.ContextChange]) -> tuple[tuple[Change, ...], list[str]]:

@@ -14,7 +14,7 @@ from context_service.words import PHASES, ROLES, phase_named, role_named
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from eventstore import Token
+    from eventstore import Token, Until
 
     from context_service.stories import Stories
 
@@ -41,8 +41,9 @@ async def context_of(
     subtask_id: str = "",
     timestamp: str | None = None,
     clock: str = "",
+    until: Until | None = None,
 ) -> Context:
-    """Return a story's context, now or at a moment (ISO 8601) on a clock.
+    """Return a story's context, now, at a moment (ISO 8601) on a clock, or as of a bound.
 
     Raises:
         Refused: a word means nothing, or there was no such story or subtask.
@@ -50,7 +51,8 @@ async def context_of(
     """
     role, phase = checked_role(role), _checked_phase(phase)
     kind = clock_named(clock)
-    until = None if timestamp is None else kind(checked_moment("timestamp", timestamp))
+    if timestamp is not None:
+        until = kind(checked_moment("timestamp", timestamp))
     folded = await stories.ask(story_id, until)
     story = folded.state
     if subtask_id and subtask_id not in story.subtasks:

@@ -24,6 +24,7 @@ from context_service import changes, story
 from context_service.commands import Fault, Refused, UpdateStory, Violation
 from context_service.events.v1 import events_pb2
 from context_service.history import STEPS
+from context_service.portfolio import PORTFOLIO
 from context_service.snapshots import open_snapshots
 from context_service.story import Story
 from context_service.words import id_problem
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 
     from eventstore import EventStore, Folded, SnapshotStore, Until
     from google.protobuf.message import Message
+
+    from context_service.portfolio import Announced, Known
 
 CLOCKS: Final[dict[str, type[Recorded | Occurred]]] = {"recorded": Recorded, "occurred": Occurred}
 
@@ -106,6 +109,34 @@ class Stories:
             command,
             command_id=idempotency_key or None,
             expected=expected_version,
+            metadata=metadata,
+            occurred_at=occurred_at,
+        )
+
+    async def announce(
+        self,
+        category: str,
+        id: str,
+        announced: Announced,
+        *,
+        idempotency_key: str,
+        metadata: Metadata,
+        occurred_at: datetime | None,
+    ) -> Handled[Known]:
+        """Record what is known of a project or an epic.
+
+        Raises:
+            Refused: the id is none.
+            EventStoreError: it cannot be stored.
+        """
+        if problem := id_problem(id):
+            raise Refused([Violation(Fault.INVALID, f"{category}_id", problem)])
+        return await handle(
+            self.store,
+            PORTFOLIO[category],
+            id,
+            announced,
+            command_id=idempotency_key or None,
             metadata=metadata,
             occurred_at=occurred_at,
         )

@@ -38,6 +38,8 @@ class Decision(msgspec.Struct, frozen=True):
     decided_at: str
     alternatives: tuple[str, ...]
     attributes: dict[str, str]
+    #: The subtask it was made for, where its writer named one.
+    task_id: str = ""
 
 
 class Subtask(msgspec.Struct, frozen=True):
@@ -284,6 +286,7 @@ def _decision_added(story: Story, event: pb.DecisionAddedEvent) -> Story:
         iso(event, "decided_at"),
         tuple(event.alternatives),
         dict(event.attributes),
+        event.task_id,
     )
     return _added(story, "decisions", decision)
 
@@ -423,7 +426,7 @@ def _removed(story: Story, kind: str, id: str) -> Story:
 
 
 #: Changes whenever ``dump`` or the meaning of the state does.
-FORMAT: Final = "story-2"
+FORMAT: Final = "story-3"
 T = TypeVar("T")
 
 

@@ -318,7 +318,7 @@ class TaskDispatchedEvent(_message.Message):
     def __init__(self, subtask_id: _Optional[str] = ..., agent_id: _Optional[str] = ..., role: _Optional[str] = ..., at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class DecisionAddedEvent(_message.Message):
-    __slots__ = ("decision_id", "title", "rationale", "status", "status_text", "kind", "decided_by", "decided_at", "alternatives", "attributes", "reason")
+    __slots__ = ("decision_id", "title", "rationale", "status", "status_text", "kind", "decided_by", "decided_at", "alternatives", "task_id", "attributes", "reason")
     class AttributesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -335,6 +335,7 @@ class DecisionAddedEvent(_message.Message):
     DECIDED_BY_FIELD_NUMBER: _ClassVar[int]
     DECIDED_AT_FIELD_NUMBER: _ClassVar[int]
     ALTERNATIVES_FIELD_NUMBER: _ClassVar[int]
+    TASK_ID_FIELD_NUMBER: _ClassVar[int]
     ATTRIBUTES_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     decision_id: str
@@ -346,9 +347,10 @@ class DecisionAddedEvent(_message.Message):
     decided_by: str
     decided_at: _timestamp_pb2.Timestamp
     alternatives: _containers.RepeatedScalarFieldContainer[str]
+    task_id: str
     attributes: _containers.ScalarMap[str, str]
     reason: str
-    def __init__(self, decision_id: _Optional[str] = ..., title: _Optional[str] = ..., rationale: _Optional[str] = ..., status: _Optional[_Union[DecisionStatus, str]] = ..., status_text: _Optional[str] = ..., kind: _Optional[str] = ..., decided_by: _Optional[str] = ..., decided_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., alternatives: _Optional[_Iterable[str]] = ..., attributes: _Optional[_Mapping[str, str]] = ..., reason: _Optional[str] = ...) -> None: ...
+    def __init__(self, decision_id: _Optional[str] = ..., title: _Optional[str] = ..., rationale: _Optional[str] = ..., status: _Optional[_Union[DecisionStatus, str]] = ..., status_text: _Optional[str] = ..., kind: _Optional[str] = ..., decided_by: _Optional[str] = ..., decided_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., alternatives: _Optional[_Iterable[str]] = ..., task_id: _Optional[str] = ..., attributes: _Optional[_Mapping[str, str]] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class DecisionChangedEvent(_message.Message):
     __slots__ = ("decision_id", "title", "rationale", "kind", "decided_by", "decided_at", "alternatives", "removed_attributes", "attributes", "reason")
