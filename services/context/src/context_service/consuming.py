@@ -18,8 +18,8 @@ from google.protobuf.json_format import MessageToDict
 
 from context_service import dead_letters
 from context_service.bus import ANSWERS, DEAD, REQUESTS, Bus, BusUnavailable, TooLarge
-from context_service.commands import Fault, Refused, Violation
-from context_service.messages import SUBJECTS, Incoming, OfPlan, Wanted, durable_of, event_id_of, wanted
+from context_service.commands import Fault, Refused, UpdateStory, Violation
+from context_service.messages import SUBJECTS, Announcement, Incoming, OfPlan, durable_of, event_id_of, wanted
 from context_service.plans import story_of_plan
 from context_service.story import content_hash
 from context_service.v1 import context_pb2
@@ -77,17 +77,16 @@ class Handler:
             found = await self._rehydrate(want.command)
             told = MessageToDict(found, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
             return {"event_id": want.event_id, **told}
-        return await self._update(want)
-
-    async def _update(self, want: Wanted) -> dict[str, Any]:
+        once: Any = {
+            "idempotency_key": want.idempotency_key,
+            "metadata": want.metadata,
+            "occurred_at": want.occurred_at,
+        }
+        if isinstance(want.command, Announcement):
+            await self._stories.announce(*want.command, **once)
+            return {}
         command = self._placed(want.command) if isinstance(want.command, OfPlan) else want.command
-        done = await self._stories.update(
-            command,
-            expected_version=None,
-            idempotency_key=want.idempotency_key,
-            metadata=want.metadata,
-            occurred_at=want.occurred_at,
-        )
+        done = await self._stories.update(command, expected_version=None, **once)
         return {
             "event_id": want.event_id,
             "story_id": command.story_id,
@@ -97,7 +96,7 @@ class Handler:
             "position": str(done.token),
         }
 
-    def _placed(self, of_plan: OfPlan) -> Any:
+    def _placed(self, of_plan: OfPlan) -> UpdateStory:
         story_id = story_of_plan(self._plans, of_plan.plan_id)
         if story_id is None:
             problem = f"no story is known to have a plan {of_plan.plan_id!r}"

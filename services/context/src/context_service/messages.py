@@ -5,27 +5,31 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 from uuid import NAMESPACE_URL, uuid5
 
 import msgspec
 from eventstore import Metadata
 
 from context_service.commands import (
-    CasePayload,
+    ApprovalPayload,
     Change,
     DecisionPayload,
+    DispatchPayload,
+    EpicPayload,
     Fault,
-    PlanPayload,
+    PhasePayload,
     Refused,
     SubtaskPayload,
     UpdateStory,
     Violation,
     parse_changes,
 )
+from context_service.graph import EPIC, PROJECT
+from context_service.portfolio import Announced
 from context_service.times import EPOCH, parse_moment
 from context_service.v1 import context_pb2
-from context_service.words import id_problem, phase_named, role_named
+from context_service.words import ROLES, id_problem, role_named
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -177,6 +181,8 @@ class Said(NamedTuple):
     subject: str
     #: Of the event; messages with one id are one.
     event_id: str
+    #: Who says so, where nobody is named.
+    sender: str
     #: When it happened.
     at: datetime
     #: Why it is recorded.
@@ -193,10 +199,21 @@ class OfPlan(NamedTuple):
     command: UpdateStory
 
 
+class Announcement(NamedTuple):
+    """What is said of a project or an epic."""
+
+    category: str
+    id: str
+    announced: Announced
+
+
+Command: TypeAlias = UpdateStory | OfPlan | Announcement | context_pb2.RehydrateSessionRequest
+
+
 class Wanted(NamedTuple):
     """What a message wants, and under which name it is carried out once."""
 
-    command: UpdateStory | OfPlan | context_pb2.RehydrateSessionRequest
+    command: Command
     event_id: str
     idempotency_key: str
     metadata: Metadata
@@ -211,7 +228,7 @@ class Subject(NamedTuple):
     shape: type[Shape]
     #: Whose words they are, where nobody is named.
     sender: str
-    translate: Callable[[Any, Said], Any]
+    translate: Callable[[Any, Said], Command]
     #: Where the outcome is answered.
     answer: str = ""
 
@@ -235,6 +252,7 @@ def wanted(message: Incoming) -> Wanted:
     said = Said(
         message.subject,
         event_id,
+        subject.sender,
         occurred_at or message.stored_at,
         f"{message.subject} {event_id}",
         attributes,
@@ -246,7 +264,7 @@ def wanted(message: Incoming) -> Wanted:
         event_id,
         f"{message.subject}:{event_id}",
         Metadata(
-            actor=_actor(command, subject),
+            actor=_actor(command, subject.sender),
             causation_id=getattr(body, "task_id", None) or event_id,
             correlation_id=body.correlation_id or _header(message, "x-correlation-id") or event_id,
             traceparent=_header(message, "traceparent"),
@@ -300,9 +318,8 @@ def _moment_of(body: Any) -> datetime | None:
         raise _invalid("timestamp", str(error)) from None
 
 
-def _actor(command: Any, subject: Subject) -> str:
-    command = command.command if isinstance(command, OfPlan) else command
-    return getattr(command, "actor", "") or subject.sender
+def _actor(command: Command, sender: str) -> str:
+    return command.actor if isinstance(command, UpdateStory) else sender
 
 
 def _invalid(field: str, description: str) -> Refused:
@@ -316,11 +333,23 @@ def _checked(field: str, id: str) -> str:
 
 
 def _role(text: str | None) -> str:
-    return role_named(text or "") or text or ""
+    role = role_named(text) if text else ""
+    if role is None:
+        raise _invalid("role", f"expected one of {', '.join(ROLES)}; got {text!r}")
+    return role
 
 
-def _change(said: Said, operation: str, entity_type: str, entity_id: str, payload: Any, *, field: str = "body") -> Change:
-    return Change(field, operation, entity_type, entity_id, payload, {}, said.reason)
+def _change(
+    said: Said,
+    operation: str,
+    entity_type: str,
+    entity_id: str,
+    payload: Any,
+    *,
+    field: str = "body",
+    attributes: dict[str, str] | None = None,
+) -> Change:
+    return Change(field, operation, entity_type, entity_id, payload, attributes or {}, said.reason)
 
 
 # ------------------------------------------------------------------------------------------- one function a subject
@@ -338,7 +367,7 @@ def _update(body: UpdateAsked, said: Said) -> UpdateStory:
         for change in body.changes
     )
     said.warnings.extend(warnings)
-    return UpdateStory(body.story_id, changes, _role(body.role), said.at)
+    return UpdateStory(body.story_id, changes, _role(body.role) or said.sender, said.at, body.task_id or "")
 
 
 def _payload_text(payload: str | dict[str, Any] | None) -> str:
@@ -357,7 +386,7 @@ def _deliberated(body: DeliberationCompleted, said: Said) -> UpdateStory:
     if not body.decisions:
         raise _invalid("decisions", "expected at least one decision, got none")
     changes = [_decision(made, said, f"decisions[{number}]", number) for number, made in enumerate(body.decisions)]
-    return UpdateStory(body.story_id, tuple(changes), "", said.at)
+    return UpdateStory(body.story_id, tuple(changes), said.sender, said.at, body.task_id or "")
 
 
 def _decision(made: DecisionMade, said: Said, field: str, number: int) -> Change:
@@ -369,46 +398,57 @@ def _decision(made: DecisionMade, said: Said, field: str, number: int) -> Change
 
 
 def _dispatched(body: TaskDispatched, said: Said) -> UpdateStory:
-    payload = SubtaskPayload(status="in_progress", assignee=body.agent_id, role=_role(body.role) or None)
-    change = _change(said, "UPDATE", "SUBTASK", _checked("task_id", body.task_id), payload)
+    payload = DispatchPayload(agent_id=body.agent_id, role=body.role or "")
+    change = _change(said, "DISPATCH", "SUBTASK", _checked("task_id", body.task_id), payload)
     return UpdateStory(body.story_id, (change,), body.agent_id, said.at)
 
 
 def _transitioned(body: StoryTransitioned, said: Said) -> UpdateStory:
-    for field, text in (("from_phase", body.from_phase), ("to_phase", body.to_phase)):
-        if phase_named(text) is None:
-            raise _invalid(field, f"expected a phase, got {text!r}")
-    raise NotImplementedError
+    payload = PhasePayload(from_phase=body.from_phase, to_phase=body.to_phase)
+    return UpdateStory(body.story_id, (_change(said, "TRANSITION", "CASE", "", payload),), said.sender, said.at)
 
 
 def _approved(body: PlanApproved, said: Said) -> UpdateStory:
-    change = _change(said, "UPDATE", "PLAN", _checked("plan_id", body.plan_id), PlanPayload(status="APPROVED"))
+    payload = ApprovalPayload(approved_by=body.approved_by)
+    change = _change(said, "APPROVE", "PLAN", _checked("plan_id", body.plan_id), payload)
     return UpdateStory(body.story_id, (change,), body.approved_by, said.at)
 
 
-def _project(body: ProjectCreated, said: Said) -> Any:
-    raise NotImplementedError
+def _project(body: ProjectCreated, said: Said) -> Announcement:
+    fields = _given(name=body.name, description=body.description, status=body.status, owner=body.owner)
+    return Announcement(PROJECT, body.project_id, Announced(fields=fields, at=said.at, reason=said.reason))
 
 
-def _epic(body: EpicCreated, said: Said) -> Any:
-    raise NotImplementedError
+def _epic(body: EpicCreated, said: Said) -> Announcement:
+    fields = _given(
+        project_id=_checked("project_id", body.project_id),
+        title=body.title,
+        description=body.description,
+        status=body.status,
+    )
+    return Announcement(EPIC, body.epic_id, Announced(fields=fields, at=said.at, reason=said.reason))
+
+
+def _given(**fields: str | None) -> dict[str, str]:
+    return {name: text for name, text in fields.items() if text is not None}
 
 
 def _story(body: StoryCreated, said: Said) -> UpdateStory:
-    change = _change(said, "CREATE", "CASE", "", CasePayload(title=body.name))
-    return UpdateStory(body.story_id, (msgspec.structs.replace(change, attributes=said.attributes),), "", said.at)
+    payload = EpicPayload(epic_id=_checked("epic_id", body.epic_id), title=body.name)
+    change = _change(said, "PLACE", "CASE", "", payload, attributes=said.attributes)
+    return UpdateStory(body.story_id, (change,), said.sender, said.at)
 
 
 def _task(body: TaskCreated, said: Said) -> OfPlan:
     payload = SubtaskPayload(title=body.title, type=body.type, status=body.status, plan_id=body.plan_id)
-    change = _change(said, "CREATE", "SUBTASK", _checked("task_id", body.task_id), payload)
-    change = msgspec.structs.replace(change, attributes=said.attributes)
-    return OfPlan(_checked("plan_id", body.plan_id), UpdateStory("", (change,), "", said.at))
+    id = _checked("task_id", body.task_id)
+    change = _change(said, "CREATE", "SUBTASK", id, payload, attributes=said.attributes)
+    return OfPlan(_checked("plan_id", body.plan_id), UpdateStory("", (change,), said.sender, said.at))
 
 
 SUBJECTS: Final[dict[str, Subject]] = {
-    "context.update.request": Subject(UpdateAsked, "", _update, answer="context.update.response"),
-    "context.rehydrate.request": Subject(RehydrateAsked, "", _rehydrate, answer="context.rehydrate.response"),
+    "context.update.request": Subject(UpdateAsked, "anonymous", _update, answer="context.update.response"),
+    "context.rehydrate.request": Subject(RehydrateAsked, "anonymous", _rehydrate, answer="context.rehydrate.response"),
     "planning.story.transitioned": Subject(StoryTransitioned, "planning", _transitioned),
     "planning.plan.approved": Subject(PlanApproved, "planning", _approved),
     "planning.project.created": Subject(ProjectCreated, "planning", _project),
