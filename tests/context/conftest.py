@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import context_service
 import grpc
 import pytest
+from context_service.bundles import InMemory
 from context_service.peps import Report, import_peps
 from context_service.stories import Stories, codec, open_stories
 from context_service.v1 import context_pb2 as pb
@@ -79,7 +80,10 @@ class Clock:
 async def _serve(stories: Stories) -> AsyncIterator[Client]:
     from context_service.app import serving  # noqa: PLC0415 (only then does the filter above hold)
 
-    async with serving(stories, "127.0.0.1:0") as address, grpc.aio.insecure_channel(address) as channel:
+    async with (
+        serving(stories, "127.0.0.1:0", bundles=InMemory()) as address,
+        grpc.aio.insecure_channel(address) as channel,
+    ):
         yield Client(channel)
 
 

@@ -371,7 +371,6 @@ class TestRefusals:
     @pytest.mark.parametrize(
         "method",
         [
-            "RehydrateSession",
             "ValidateScope",
             "GetGraphRelationships",
         ],

@@ -11,7 +11,7 @@ import grpc
 from eventstore import Conflict, EventStoreError, InvalidInput, Metadata, StoreFull, StoreUnavailable
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
-from context_service import past, reasons, writes
+from context_service import past, reasons, rehydration, writes
 from context_service.changes import timestamp
 from context_service.commands import Fault, Refused, UpdateStory, Violation, parse_changes
 from context_service.contexts import checked_moment, checked_role, context_of, refused
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from eventstore import Handled, Until
 
+    from context_service.bundles import Bundles
+    from context_service.policy import Policy
     from context_service.stories import Stories
     from context_service.story import Story
 
@@ -103,8 +105,17 @@ async def _refuse(context: grpc.aio.ServicerContext[Any, Any], error: Refused) -
 class ContextService(context_pb2_grpc.ContextServiceServicer):
     """Serves stories. RPCs without a method here answer UNIMPLEMENTED."""
 
-    def __init__(self, stories: Stories, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(
+        self,
+        stories: Stories,
+        *,
+        policy: Policy,
+        bundles: Bundles | None = None,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
         self._stories = stories
+        self._policy = policy
+        self._bundles = bundles
         self._now = now
 
     @answered
@@ -201,6 +212,21 @@ class ContextService(context_pb2_grpc.ContextServiceServicer):
         except Refused as error:
             raise writes.named_as_in_request(error, **names) from None
         return done, command
+
+    @answered
+    async def RehydrateSession(  # noqa: N802 (the interface's name)
+        self, request: pb.RehydrateSessionRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.RehydrateSessionResponse:
+        """Answer with what sessions of some roles start from."""
+        now_ms = int(self._now().timestamp() * 1_000)
+        return await rehydration.rehydrate(self._stories, self._policy, self._bundles, request, now_ms=now_ms)
+
+    @answered
+    async def GetRehydrationBundle(  # noqa: N802 (the interface's name)
+        self, request: pb.GetRehydrationBundleRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.RehydrateSessionResponse:
+        """Answer with a bundle that was kept."""
+        return await rehydration.bundle(self._bundles, request)
 
     @answered
     async def GetContext(  # noqa: N802 (the interface's name)

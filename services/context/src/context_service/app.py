@@ -15,11 +15,13 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from context_service.api import ContextService
+from context_service.policy import Policy
 from context_service.v1 import context_pb2, context_pb2_grpc
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
+    from context_service.bundles import Bundles
     from context_service.stories import Stories
 
 SERVICE: Final = context_pb2.DESCRIPTOR.services_by_name["ContextService"].full_name
@@ -36,17 +38,26 @@ class CannotListen(Exception):
 
 
 @asynccontextmanager
-async def serving(stories: Stories, listen: str, *, ready: Callable[[], bool] = lambda: True) -> AsyncIterator[str]:
+async def serving(
+    stories: Stories,
+    listen: str,
+    *,
+    policy: Policy | None = None,
+    bundles: Bundles | None = None,
+    ready: Callable[[], bool] = lambda: True,
+) -> AsyncIterator[str]:
     """Serve stories while the block runs; yields the address, with the port that was chosen for port 0.
 
-    Health says that it serves while the store answers and ``ready`` says so.
+    Health says that it serves while the store answers and ``ready`` says so. The packaged policy is in force unless
+    another one is given.
 
     Raises:
         CannotListen: the address is not free, or none of this machine.
     """
     # Without the option a second server could share the port, and calls would go to either.
     server = grpc.aio.server(options=(("grpc.so_reuseport", 0),))
-    context_pb2_grpc.add_ContextServiceServicer_to_server(ContextService(stories), server)
+    service = ContextService(stories, policy=policy or Policy.load(), bundles=bundles)
+    context_pb2_grpc.add_ContextServiceServicer_to_server(service, server)
     checks = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(checks, server)
     reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)

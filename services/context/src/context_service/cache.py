@@ -13,6 +13,7 @@ from projections import Projection
 
 from context_service.events.v1 import events_pb2 as pb
 from context_service.story import CATEGORY
+from context_service.times import millis
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -114,7 +115,7 @@ def _spec(story_id: str, story: Story) -> dict[str, Any]:
         "constraints": story.constraints,
         "requester_id": story.created_by,
         "tags": list(story.tags),
-        "created_at_ms": _millis(story.created_at),
+        "created_at_ms": millis(story.created_at),
     }
 
 
@@ -127,7 +128,7 @@ def _draft(story_id: str, story: Story, plan: Plan) -> dict[str, Any]:
         "status": plan.status,
         "author_id": plan.author,
         "rationale": plan.rationale,
-        "created_at_ms": _millis(plan.created_at),
+        "created_at_ms": millis(plan.created_at),
         "subtasks": [
             {
                 "subtask_id": subtask.id,
@@ -166,13 +167,6 @@ def _write_milestones(target: Writes, batch: Batch, commit: Commit) -> None:
 
 def _attribute(attributes: dict[str, str], name: str, default: Any) -> Any:
     return json.loads(attributes[name]) if name in attributes else default
-
-
-def _millis(moment: str) -> int:
-    stamp = pb.MilestoneReachedEvent().at
-    if moment:
-        stamp.FromJsonString(moment)
-    return int(stamp.ToMilliseconds())
 
 
 def _json(value: object) -> str:

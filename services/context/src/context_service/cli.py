@@ -20,6 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from context_service.app import CannotListen, serving, stop_signals, without_secrets
+from context_service.bundles import open_bundles
 from context_service.commands import Refused
 from context_service.contexts import context_of
 from context_service.peps import ImportFault, import_peps
@@ -145,8 +146,9 @@ async def _serve(
         async with (
             open_stories(store, snapshots=snapshots, snapshot_every=snapshot_every) as stories,
             open_views(stories, graph=graph, cache=cache) as views,
+            open_bundles(cache) as bundles,
             projecting(views, monitor),
-            serving(stories, listen, ready=lambda: all_ready(views, monitor)) as address,
+            serving(stories, listen, bundles=bundles, ready=lambda: all_ready(views, monitor)) as address,
         ):
             with _offered(monitor, views, metrics):
                 await _tell(stories, store, graph=graph, cache=cache, **kept, listen=listen, log_level=level)
