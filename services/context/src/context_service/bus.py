@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from eventstore import InvalidInput, StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable
 
     from eventstore.jetstream import Servers
     from nats.aio.client import Client
     from nats.js import JetStreamContext
-    from nats.js.api import ConsumerConfig, ConsumerInfo, RawStreamMsg
+    from nats.js.api import ConsumerConfig, RawStreamMsg
+
+T = TypeVar("T")
 
 _CONNECT_SECONDS: Final = 3.0
 _ANSWER_SECONDS: Final = 5.0
@@ -22,6 +24,8 @@ _WEEK: Final = 7 * 24 * 3600.0
 #: JetStream's errors by their codes.
 _WRONG_SEQUENCE: Final = frozenset({10071, 10164})
 _OVERLAP: Final = 10065
+#: Of a message that is to be removed.
+_NO_SUCH_MESSAGE: Final = 10057
 #: Of an event log's JetStream stream, in its metadata.
 _LOG_ID: Final = "eventstore.log_id"
 
@@ -39,9 +43,7 @@ class Owned(NamedTuple):
 REQUESTS: Final = Owned(
     "CONTEXT_REQUESTS", ("context.update.request", "context.rehydrate.request"), {"retention": "workqueue"}
 )
-ANSWERS: Final = Owned(
-    "CONTEXT_ANSWERS", ("context.update.response", "context.rehydrate.response"), {"max_age": _WEEK}
-)
+ANSWERS: Final = Owned("CONTEXT_ANSWERS", ("context.update.response", "context.rehydrate.response"), {"max_age": _WEEK})
 UPDATES: Final = Owned("CONTEXT_UPDATES", ("context.events.updated",), {"max_age": _WEEK})
 #: Kept until somebody decides.
 DEAD: Final = Owned("CONTEXT_DEAD", ("context.dead.*",), {})
@@ -176,7 +178,7 @@ class Bus:
             BusUnavailable: nobody says.
         """
         async with self._asking() as js:
-            name: str | None = await _found(js.find_stream_name_by_subject(subject))
+            name = await _found(js.find_stream_name_by_subject(subject))
             if name is None:
                 return None
             if _LOG_ID in ((await js.stream_info(name)).config.metadata or {}):
@@ -224,7 +226,7 @@ class Bus:
         durable = str(config.durable_name)
         declared = {key: value for key, value in vars(config).items() if value is not None}
         async with self._asking() as js:
-            there: ConsumerInfo | None = await _found(js.consumer_info(stream, durable))
+            there = await _found(js.consumer_info(stream, durable))
             if there is not None and there.config.filter_subject != config.filter_subject:
                 # The server would hand it over, and its subject would be handled by nobody.
                 other = there.config.filter_subject
@@ -253,25 +255,31 @@ class Bus:
             raise BusUnavailable(f"NATS does not answer ({type(error).__name__})") from None
 
 
-async def _found(asked: Any) -> Any:
+async def _found(asked: Awaitable[T]) -> T | None:
     """Return what is asked for, None when there is no such thing."""
-    from nats.js.errors import NotFoundError  # noqa: PLC0415 (an extra installs the driver)
+    from nats.js.errors import NotFoundError, ServerError  # noqa: PLC0415 (an extra installs the driver)
 
     try:
         return await asked
     except NotFoundError:
         return None
+    except ServerError as error:
+        if error.err_code == _NO_SUCH_MESSAGE:
+            return None
+        raise
 
 
 def _different(declared: dict[str, Any], config: Any) -> str:
     """Say what the server has made otherwise than it was declared."""
     found = {key: getattr(config, key) for key in declared}
-    return ", ".join(f"{key} is {found[key]!r}, not {value!r}" for key, value in declared.items() if found[key] != value)
+    return ", ".join(
+        f"{key} is {found[key]!r}, not {value!r}" for key, value in declared.items() if found[key] != value
+    )
 
 
 @asynccontextmanager
-async def open_bus(url: str) -> AsyncIterator[Bus]:
-    """Use the NATS of the setting ``nats``, which need not be up.
+async def open_bus(url: str) -> AsyncIterator[Bus | None]:
+    """Use the NATS of the setting ``nats``, which need not be up; none where the setting is empty.
 
     Args:
         url: ``nats://host:4222,host:4222``, with the options of a log's URL for who connects and how, and
@@ -280,6 +288,9 @@ async def open_bus(url: str) -> AsyncIterator[Bus]:
     Raises:
         InvalidInput: it is none, or the driver is not installed.
     """
+    if not url:
+        yield None
+        return
     bus = _bus(url)
     try:
         yield bus

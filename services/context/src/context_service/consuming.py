@@ -15,14 +15,17 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from eventstore import InvalidInput, StoreFull, StoreUnavailable
 from google.protobuf.json_format import MessageToDict
+from projections import Deployed
+from projections.memory import MemoryModel
 
 from context_service import dead_letters
 from context_service.bus import ANSWERS, DEAD, REQUESTS, Bus, BusUnavailable, TooLarge
 from context_service.commands import Fault, Refused, UpdateStory, Violation
 from context_service.messages import SUBJECTS, Announcement, Incoming, OfPlan, durable_of, event_id_of, wanted
-from context_service.plans import story_of_plan
+from context_service.plans import PLANS, story_of_plan
 from context_service.story import content_hash
 from context_service.v1 import context_pb2
+from context_service.views import projecting
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -30,7 +33,6 @@ if TYPE_CHECKING:
     from nats.aio.msg import Msg
     from nats.js import JetStreamContext
     from projections import Monitor
-    from projections.memory import MemoryModel
 
     from context_service.stories import Stories
 
@@ -105,6 +107,20 @@ class Handler:
 
 
 @asynccontextmanager
+async def taking_in(
+    bus: Bus | None, stories: Stories, rehydrate: Rehydrate, monitor: Monitor
+) -> AsyncIterator[tuple[str, ...]]:
+    """Take in messages while the block runs, where there is a bus; yields the names that health knows of it."""
+    if bus is None:
+        yield ()
+        return
+    plans = MemoryModel()
+    index = Deployed(PLANS, stories.store, plans)
+    async with projecting([index], monitor), consuming(bus, Handler(stories, plans, rehydrate), monitor):
+        yield (PLANS.name, NAME)
+
+
+@asynccontextmanager
 async def consuming(
     bus: Bus, handler: Handler, monitor: Monitor, *, backoff: Sequence[float] = BACKOFF
 ) -> AsyncIterator[None]:
@@ -133,7 +149,8 @@ class _Consumer:
         self._handler = handler
         self._monitor = monitor
         self._backoff = backoff
-        self._in_hand: set[Msg] = set()
+        #: By where each is acknowledged.
+        self._in_hand: dict[str, Msg] = {}
         # By subject: nothing while all is well.
         self._troubles: dict[str, str] = dict.fromkeys(SUBJECTS, "starting")
         self._absent: set[str] = set()
@@ -158,10 +175,10 @@ class _Consumer:
                 if stream is not None:
                     pulling = await self._bus.consumer(stream, _config(subject))
                     pauses = _growing()
-                    await self._pull(subject, pulling)
+                    await self._pull(pulling)
             except BusUnavailable as error:
                 self._note(subject, trouble=str(error))
-            except Exception:
+            except Exception:  # noqa: BLE001 (one subject leaves the others alone)
                 _log.exception("messages on %s are not taken in", subject)
                 self._note(subject, trouble="the service failed; its log says why")
             await self._pause(next(pauses))
@@ -170,7 +187,7 @@ class _Consumer:
         for owned in (REQUESTS, ANSWERS, DEAD):
             await self._bus.make(owned)
 
-    async def _pull(self, subject: str, pulling: JetStreamContext.PullSubscription) -> None:
+    async def _pull(self, pulling: JetStreamContext.PullSubscription) -> None:
         """Take in messages until told to stop, or the consumer does not answer."""
         room = asyncio.Semaphore(_IN_HAND)
         try:
@@ -195,17 +212,17 @@ class _Consumer:
     async def _finish(self, raw: Msg) -> None:
         """Handle a message and acknowledge it; one that is not acknowledged comes again, here or elsewhere."""
         message = _incoming(raw)
-        self._in_hand.add(raw)
+        self._in_hand[raw.reply] = raw
         try:
             wait = await self._settled(message, raw.metadata.num_delivered)
             await (raw.ack() if wait is None else raw.nak(wait))
         except _Stopped:
             with suppress(Exception):
                 await raw.nak()
-        except Exception:
+        except Exception:  # noqa: BLE001 (one message leaves the others alone)
             _log.exception("a message on %s is not acknowledged", message.subject)
         finally:
-            self._in_hand.discard(raw)
+            del self._in_hand[raw.reply]
 
     async def _settled(self, message: Incoming, deliveries: int) -> float | None:
         """Handle a message; return None when it need not come again, else after how many seconds it shall."""
@@ -268,7 +285,7 @@ class _Consumer:
     async def _show_life(self) -> None:
         """Let the server know which messages are in hand, so that nobody else gets them."""
         while not self.stopping.is_set() or self._in_hand:
-            for raw in list(self._in_hand):
+            for raw in list(self._in_hand.values()):
                 with suppress(Exception):
                     await raw.in_progress()
             await self._pause(_ACK_SECONDS / 3)

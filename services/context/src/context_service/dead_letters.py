@@ -79,8 +79,8 @@ def _escaped(char: str) -> str:
     return "".join(f"\\u{pairs[at : at + 4]}" for at in range(0, len(pairs), 4))
 
 
-async def dead_letters(bus: Bus) -> AsyncIterator[DeadLetter]:
-    """Yield all dead letters, oldest first.
+async def dead_letters(bus: Bus, subject: str = "") -> AsyncIterator[DeadLetter]:
+    """Yield all dead letters, or those of a subject, oldest first.
 
     Raises:
         BusUnavailable: they cannot be read.
@@ -88,7 +88,8 @@ async def dead_letters(bus: Bus) -> AsyncIterator[DeadLetter]:
     stream, sequence = await bus.carrier(DEAD.subjects[0]), 0
     while stream and (found := await bus.message(stream, sequence)):
         sequence = found.seq or 0
-        if letter := _letter(found):
+        letter = _letter(found)
+        if letter is not None and subject in {"", letter.subject}:
             yield letter
 
 
@@ -99,7 +100,9 @@ def _letter(found: RawStreamMsg) -> DeadLetter | None:
         return None
     letter = msgspec.json.decode(facts, type=DeadLetter)
     body = found.data or b""
-    return msgspec.structs.replace(letter, sequence=found.seq or 0, body=gzip.decompress(body) if letter.packed else body)
+    return msgspec.structs.replace(
+        letter, sequence=found.seq or 0, body=gzip.decompress(body) if letter.packed else body
+    )
 
 
 async def replay(bus: Bus, letter: DeadLetter) -> None:

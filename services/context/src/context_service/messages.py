@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 from uuid import NAMESPACE_URL, uuid5
@@ -32,7 +31,7 @@ from context_service.v1 import context_pb2
 from context_service.words import ROLES, id_problem, role_named
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 #: Carries the event's id where the body has none; a replayed dead letter has it.
 EVENT_ID: Final = "Context-Event-Id"
@@ -375,7 +374,9 @@ def _payload_text(payload: str | dict[str, Any] | None) -> str:
 
 
 def _rehydrate(body: RehydrateAsked, said: Said) -> context_pb2.RehydrateSessionRequest:
-    given = {name: getattr(body, name) for name in RehydrateAsked.__struct_fields__ if name not in Shape.__struct_fields__}
+    given = {
+        name: getattr(body, name) for name in RehydrateAsked.__struct_fields__ if name not in Shape.__struct_fields__
+    }
     try:
         return context_pb2.RehydrateSessionRequest(**given)
     except ValueError as error:  # a number that is no int32

@@ -156,9 +156,7 @@ class BusModel:
         log_id, _, position = ((last and last.headers) or {}).get(POSITION, "").partition(":")
         for update in outbox.updates:
             if log_id != update.token.log_id or int(position) < update.token.position:
-                sequence = await self._bus.publish(
-                    SUBJECT, update.body, {POSITION: str(update.token)}, after=sequence
-                )
+                sequence = await self._bus.publish(SUBJECT, update.body, {POSITION: str(update.token)}, after=sequence)
 
     def naming(self, projection: str, generation: int) -> Name:
         """Refuse: nobody can publish beside what was published."""

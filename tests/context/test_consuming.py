@@ -1,0 +1,525 @@
+"""Messages over a real nats-server: each has its effect once and is answered, or is a dead letter to be replayed."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+from context_service import consuming as consuming_module
+from context_service.bus import DEAD, OWNED, REQUESTS, Bus, Misfit, open_bus
+from context_service.commands import Change, PhasePayload, UpdateStory
+from context_service.consuming import BACKOFF, NAME, Handler, consuming, taking_in
+from context_service.dead_letters import DeadLetter, dead_letters, replay
+from context_service.messages import EVENT_ID, SUBJECTS, Incoming, durable_of
+from context_service.v1 import context_pb2 as pb
+from eventstore import EventStore, Metadata, StoreUnavailable, commit_id_of
+from nats.aio.msg import Msg
+from nats.js.api import ConsumerConfig
+from projections import Monitor
+from projections.memory import MemoryModel
+
+from tests.eventstore.nats_servers import Admin, NatsServer, administration, one_server
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from context_service.stories import Stories
+
+pytestmark = [pytest.mark.contract, pytest.mark.timeout(30)]
+
+#: What others make.
+OTHERS: Final = {"PLANNING": ["planning.>"], "ORCHESTRATION": ["orchestration.>"]}
+QUICK: Final = (0.01, 0.01)
+STORY: Final = {
+    "story_id": "S-1",
+    "event_id": "e-story",
+    "changes": [
+        {"operation": "CREATE", "entity_type": "CASE", "payload": {"title": "Log in"}},
+        {"operation": "CREATE", "entity_type": "PLAN", "entity_id": "P-1"},
+        {"operation": "CREATE", "entity_type": "SUBTASK", "entity_id": "T-1", "payload": '{"title": "Form"}'},
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
+    """A server whose subjects are ours alone: the service's streams have fixed names."""
+    with one_server(tmp_path_factory.mktemp("nats")) as running:
+        yield running
+
+
+@pytest.fixture
+async def admin(server: NatsServer) -> AsyncIterator[Admin]:
+    """An operator, on a server without any streams but those of others."""
+    async with administration(server.url) as admin:
+        for name in (await admin.api("STREAM.NAMES"))["streams"] or ():
+            await admin.api(f"STREAM.DELETE.{name}")
+        for name, subjects in OTHERS.items():
+            await make(admin, name, subjects)
+        yield admin
+
+
+@pytest.fixture
+async def bus(server: NatsServer, admin: Admin) -> AsyncIterator[Bus]:
+    async with open_bus(server.url) as bus:
+        assert bus is not None
+        yield bus
+
+
+async def make(admin: Admin, name: str, subjects: Sequence[str], **config: Any) -> None:
+    assert "error" not in await admin.api(f"STREAM.CREATE.{name}", {"name": name, "subjects": subjects, **config})
+
+
+async def until(true: Callable[[], Any]) -> Any:
+    """Wait until something is so, and return it."""
+    while True:
+        if found := await true():
+            return found
+        await asyncio.sleep(0.01)
+
+
+async def send(admin: Admin, subject: str, body: Any, **headers: str) -> int:
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return await admin.publish(subject, data, headers or None)
+
+
+async def messages(bus: Bus, subject: str) -> list[dict[str, Any]]:
+    """Return all that was published on a subject."""
+    stream, sequence, found = await bus.carrier(subject), 0, []
+    while stream and (message := await bus.message(stream, sequence)):
+        sequence = message.seq or 0
+        if message.subject == subject:
+            found.append(json.loads(message.data or b""))
+    return found
+
+
+async def answer(bus: Bus, event_id: str, subject: str = "context.update.response") -> dict[str, Any]:
+    """Wait for an answer."""
+
+    async def find() -> dict[str, Any] | None:
+        return next((said for said in await messages(bus, subject) if said["event_id"] == event_id), None)
+
+    found: dict[str, Any] = await until(find)
+    return found
+
+
+async def letters(bus: Bus, count: int = 1) -> list[DeadLetter]:
+    """Wait for so many dead letters."""
+
+    async def find() -> list[DeadLetter] | None:
+        found = [letter async for letter in dead_letters(bus)]
+        return found if len(found) >= count else None
+
+    found: list[DeadLetter] = await until(find)
+    return found
+
+
+async def acknowledged(admin: Admin, subject: str, stream: str, count: int) -> None:
+    """Wait until a consumer has nothing more to deliver and nothing in hand, after so many messages."""
+
+    async def find() -> bool:
+        info = await admin.api(f"CONSUMER.INFO.{stream}.{durable_of(subject)}")
+        if "error" in info or info["num_pending"] or info["num_ack_pending"]:
+            return False
+        return bool(info["delivered"]["stream_seq"] >= count)
+
+    await until(find)
+
+
+async def rehydrated(request: pb.RehydrateSessionRequest) -> pb.RehydrateSessionResponse:
+    return pb.RehydrateSessionResponse(case_id=request.case_id, generated_at_ms=7, version=3)
+
+
+@asynccontextmanager
+async def service(bus: Bus, stories: Stories, backoff: Sequence[float] = QUICK) -> AsyncIterator[Monitor]:
+    """Run the consumers, ready."""
+    monitor = Monitor()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(consuming_module, "_FETCH_SECONDS", 0.1)
+        patch.setattr(consuming_module, "consuming", lambda *given: consuming(*given, backoff=backoff))
+        async with taking_in(bus, stories, rehydrated, monitor):
+            await until(lambda: ready(monitor))
+            yield monitor
+
+
+async def ready(monitor: Monitor) -> bool:
+    return monitor.health(NAME).ready
+
+
+async def events(store: EventStore) -> list[str]:
+    """Return what is in the log, each event as its type's name."""
+    return [
+        event.raw.type.rpartition(".")[2].removesuffix("Event")
+        async for commit in store.log()
+        for event in commit.events
+    ]
+
+
+BODIES: Final[dict[str, dict[str, Any]]] = {
+    "context.update.request": STORY,
+    "context.rehydrate.request": {"case_id": "S-1", "roles": ["DEV"], "event_id": "e-rehydrate"},
+    "planning.story.transitioned": {"story_id": "S-1", "from_phase": "DESIGN", "to_phase": "build"},
+    "planning.plan.approved": {"story_id": "S-1", "plan_id": "P-1", "approved_by": "ann"},
+    "planning.project.created": {"project_id": "PR-1", "name": "Shop"},
+    "planning.epic.created": {"epic_id": "E-1", "project_id": "PR-1", "title": "Users"},
+    "planning.story.created": {"story_id": "S-2", "epic_id": "E-1", "name": "Log out"},
+    "planning.task.created": {"task_id": "T-2", "plan_id": "P-1", "title": "Table"},
+    "orchestration.deliberation.completed": {
+        "story_id": "S-1",
+        "task_id": "T-1",
+        "decisions": [{"type": "architecture", "rationale": "simple", "affected_subtask": "T-1"}],
+    },
+    "orchestration.task.dispatched": {"story_id": "S-1", "task_id": "T-1", "agent_id": "a-1", "role": "DEV"},
+}
+EFFECTS: Final = {
+    "context.update.request": ["ContextCreated", "PlanVersionAdded", "SubtaskAdded"],
+    "context.rehydrate.request": [],
+    "planning.story.transitioned": ["PhaseTransitioned"],
+    "planning.plan.approved": ["PlanApproved"],
+    "planning.project.created": ["ProjectCreated"],
+    "planning.epic.created": ["EpicCreated"],
+    "planning.story.created": ["ContextCreated"],
+    "planning.task.created": ["SubtaskAdded"],
+    "orchestration.deliberation.completed": ["DecisionAdded", "DecisionLinked"],
+    "orchestration.task.dispatched": ["SubtaskUpdated", "TaskDispatched"],
+}
+
+
+async def test_each_subject(bus: Bus, admin: Admin, stories: Stories) -> None:
+    """A message on each subject has its effect once, however often it comes, and says who, why and of what cause."""
+    assert BODIES.keys() == EFFECTS.keys() == SUBJECTS.keys()
+    async with service(bus, stories):
+        for subject, body in BODIES.items():
+            before = len(await events(stories.store))
+            for _ in range(2):
+                await send(admin, subject, {"event_id": f"e-{subject}", **body})
+            stream = await bus.carrier(subject)
+            last = (await admin.api(f"STREAM.INFO.{stream}"))["state"]["last_seq"]
+            await acknowledged(admin, subject, str(stream), last)
+            assert (await events(stories.store))[before:] == EFFECTS[subject], subject
+    assert [letter async for letter in dead_letters(bus)] == []
+    async for commit in stories.store.log():
+        assert commit.metadata.actor
+        assert commit.metadata.causation_id
+        for event in commit.events:
+            assert event.message.reason or commit.metadata.causation_id == "e-story"  # type: ignore[attr-defined]
+    story = (await stories.ask("S-1")).state
+    assert (story.phase, story.plans["P-1"].approved_by) == ("BUILD", "ann")
+
+
+async def test_answers(bus: Bus, admin: Admin, stories: Stories) -> None:
+    """An update is answered with what the call answers, a rehydration with the fields of the call."""
+    async with service(bus, stories):
+        await send(admin, "context.update.request", STORY)
+        said = await answer(bus, "e-story")
+        folded = await stories.ask("S-1")
+        assert (said["story_id"], said["version"], said["position"]) == ("S-1", 3, str(folded.token))
+        assert said["warnings"] == []
+        await send(admin, "context.rehydrate.request", {"case_id": "S-1", "event_id": "e-2"})
+        said = await answer(bus, "e-2", "context.rehydrate.response")
+        assert (said["case_id"], said["generated_at_ms"], said["packs"], said["version"]) == ("S-1", "7", {}, 3)
+
+
+async def test_trap_14_poison(bus: Bus, admin: Admin, stories: Stories) -> None:
+    """Trap 14: what can never be handled is a dead letter at once, whole, is answered, and holds up nothing."""
+    async with service(bus, stories, backoff=BACKOFF):
+        sequence = await send(admin, "context.update.request", b'{"story_id": 1, "event_id": "bad"}', Colour="r\u00f6t")
+        await send(admin, "context.update.request", STORY)
+        assert (await answer(bus, "e-story"))["version"] == 3
+        [letter] = await letters(bus)
+        assert (letter.subject, letter.stream, letter.stream_sequence, letter.deliveries) == (
+            "context.update.request",
+            "CONTEXT_REQUESTS",
+            sequence,
+            1,
+        )
+        assert letter.body == b'{"story_id": 1, "event_id": "bad"}'
+        assert letter.headers == {"Colour": "r\u00f6t"}
+        assert letter.reason.startswith("body.story_id: Expected `str`")
+        error = (await answer(bus, "bad"))["error"]
+        assert error["code"] == "INVALID_ARGUMENT"
+        assert error["violations"] == [{"field": "body.story_id", "description": "Expected `str`, got `int`"}]
+        await acknowledged(admin, "context.update.request", "CONTEXT_REQUESTS", 2)
+
+
+async def test_trap_14_replay(bus: Bus, admin: Admin, stories: Stories) -> None:
+    """Trap 14: what was refused comes again a bounded number of times; replayed after a fix it is handled, once."""
+    dispatched = {"story_id": "S-1", "task_id": "T-1", "agent_id": "a-1"}
+    async with service(bus, stories):
+        # The id of a message without one in its body survives the replay, which NATS must not take for the same.
+        await send(admin, "orchestration.task.dispatched", dispatched, **{"Nats-Msg-Id": "m-1"})
+        [letter] = await letters(bus)
+        assert (letter.deliveries, letter.event_id) == (len(QUICK) + 1, "m-1")
+        assert "there is no story 'S-1'" in letter.reason
+        await send(admin, "context.update.request", STORY)
+        await answer(bus, "e-story")
+        for _ in range(2):
+            await replay(bus, letter)
+        await acknowledged(admin, "orchestration.task.dispatched", "ORCHESTRATION", 3)
+        assert (await events(stories.store)).count("TaskDispatched") == 1
+        assert [letter async for letter in dead_letters(bus)] == []
+    commits = [commit.commit_id async for commit in stories.store.log()]
+    assert commits[-1] == commit_id_of(stories.stream("S-1"), "orchestration.task.dispatched:m-1")
+
+
+async def test_trap_17_plan_comes_later(bus: Bus, admin: Admin, stories: Stories) -> None:
+    """Trap 17: a task whose plan is not known yet waits for it instead of being lost."""
+    async with service(bus, stories, backoff=(0.05,) * 100):
+        await send(admin, "planning.task.created", {"task_id": "T-9", "plan_id": "P-1", "title": "Early"})
+
+        async def twice() -> bool:
+            info = await admin.api(f"CONSUMER.INFO.PLANNING.{durable_of('planning.task.created')}")
+            return bool(info["num_redelivered"])
+
+        await until(twice)
+        await send(admin, "context.update.request", STORY)
+        await acknowledged(admin, "planning.task.created", "PLANNING", 1)
+    story = (await stories.ask("S-1")).state
+    assert (story.subtasks["T-9"].title, story.subtasks["T-9"].plan_id) == ("Early", "P-1")
+    assert [letter async for letter in dead_letters(bus)] == []
+
+
+async def test_unknown_plan(bus: Bus, admin: Admin, stories: Stories) -> None:
+    """A task whose plan never comes is a dead letter after the last try."""
+    async with service(bus, stories):
+        await send(admin, "planning.task.created", {"task_id": "T-9", "plan_id": "P-9", "title": "x"})
+        [letter] = await letters(bus)
+        assert letter.reason == "body.plan_id: no story is known to have a plan 'P-9'"
+
+
+async def test_killed_after_the_commit(bus: Bus, admin: Admin, stories: Stories) -> None:
+    """What was committed and not acknowledged comes again, is not done again, and is answered the same again."""
+    handler = Handler(stories, MemoryModel(), rehydrated)
+    sent = Incoming("context.update.request", json.dumps(STORY).encode(), {}, "X", 9, datetime.now(UTC))
+    first = await handler.handle(sent)
+    step = PhasePayload(from_phase="DESIGN", to_phase="TEST")
+    moved = UpdateStory("S-1", (Change("", "TRANSITION", "CASE", "", step, {}, ""),), "", datetime.now(UTC))
+    await stories.update(moved, expected_version=None, idempotency_key="", metadata=Metadata(), occurred_at=None)
+    await bus.make(REQUESTS)
+    await send(admin, "context.update.request", STORY)
+    async with service(bus, stories):
+        assert await answer(bus, "e-story") == json.loads(json.dumps(first))
+        assert await events(stories.store) == [*EFFECTS["context.update.request"], "PhaseTransitioned"]
+
+
+async def test_lost_acknowledgement(bus: Bus, admin: Admin, stories: Stories, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A message whose acknowledgement is lost is delivered again by the server, and changes nothing again."""
+    monkeypatch.setattr(consuming_module, "_ACK_SECONDS", 0.1)
+    lost: list[Msg] = []
+    acknowledge = Msg.ack
+
+    async def ack(message: Msg) -> None:
+        if lost:
+            await acknowledge(message)
+        else:
+            lost.append(message)
+
+    monkeypatch.setattr(Msg, "ack", ack)
+    async with service(bus, stories):
+        await send(admin, "context.update.request", STORY)
+        await until(lambda: _redelivered(admin))
+        await acknowledged(admin, "context.update.request", "CONTEXT_REQUESTS", 1)
+        assert await events(stories.store) == EFFECTS["context.update.request"]
+        # The same answer within the window is not stored twice.
+        assert len(await messages(bus, "context.update.response")) == 1
+
+
+async def _redelivered(admin: Admin) -> bool:
+    info = await admin.api(f"CONSUMER.INFO.CONTEXT_REQUESTS.{durable_of('context.update.request')}")
+    return bool(info["num_ack_pending"] == 0 and info["delivered"]["consumer_seq"] >= 2)
+
+
+async def test_store_away(bus: Bus, admin: Admin, stories: Stories, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the log cannot be written messages wait in hand, and not one delivery counts against them."""
+    monkeypatch.setattr(consuming_module, "_PAUSES", (0.001,))
+    tries = 0
+    update = stories.update
+
+    async def failing(*given: Any, **named: Any) -> Any:
+        nonlocal tries
+        tries += 1
+        if tries < 50:
+            raise StoreUnavailable("away")
+        return await update(*given, **named)
+
+    monkeypatch.setattr(stories, "update", failing)
+    async with service(bus, stories):
+        sequence = await send(admin, "context.update.request", STORY)
+        await answer(bus, "e-story")
+        await acknowledged(admin, "context.update.request", "CONTEXT_REQUESTS", sequence)
+        info = await admin.api(f"CONSUMER.INFO.CONTEXT_REQUESTS.{durable_of('context.update.request')}")
+    assert tries == 50
+    assert info["delivered"]["consumer_seq"] == 1
+    assert [letter async for letter in dead_letters(bus)] == []
+
+
+async def test_crashes(bus: Bus, admin: Admin, stories: Stories, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A message that ends its process each time it comes is a dead letter in the end, without being handled."""
+    monkeypatch.setattr(consuming_module, "_CRASHES", -3)
+    async with service(bus, stories):
+        await send(admin, "context.update.request", STORY)
+        [letter] = await letters(bus)
+    assert letter.reason == "it came 1 times and was never finished"
+    assert await events(stories.store) == []
+
+
+async def test_two_share(server: NatsServer, bus: Bus, admin: Admin, stories: Stories) -> None:
+    """Two services share the consumer of a subject: each handles some of the messages, together each once."""
+    async with open_bus(server.url) as other, service(bus, stories):
+        assert other is not None
+        async with service(other, stories):
+            await send(admin, "context.update.request", STORY)
+            await answer(bus, "e-story")
+            for number in range(100):
+                body = {"story_id": "S-1", "task_id": "T-1", "agent_id": f"a-{number}"}
+                await send(admin, "orchestration.task.dispatched", {**body, "event_id": f"e-{number}"})
+            await acknowledged(admin, "orchestration.task.dispatched", "ORCHESTRATION", 100)
+            names = (await admin.api("CONSUMER.NAMES.ORCHESTRATION"))["consumers"]
+    assert sorted(names) == sorted(durable_of(subject) for subject in SUBJECTS if subject.startswith("orchestration"))
+    assert (await events(stories.store)).count("TaskDispatched") == 100
+
+
+def test_trap_15_one_durable_a_subject() -> None:
+    """Trap 15: no two subjects share a durable name, nor does a stream of ours overlap another or the log."""
+    assert len({durable_of(subject) for subject in SUBJECTS}) == len(SUBJECTS) == 10
+    subjects = [subject for owned in OWNED for subject in owned.subjects]
+    log = "context.events.*.*"
+    for one, two in itertools.combinations([*subjects, log], 2):
+        pairs = itertools.zip_longest(one.split("."), two.split("."))
+        assert not all(("*" in {a, b} and None not in {a, b}) or a == b for a, b in pairs), (one, two)
+
+
+async def test_trap_15_declared(bus: Bus, admin: Admin, stories: Stories) -> None:
+    """Trap 15: what is declared is what the server has; a difference is put right."""
+    async with service(bus, stories):
+        pass
+    assert (await bus.carrier("context.events.updated")) is None
+    await bus.make(OWNED[2])
+    changed = (await admin.api("STREAM.INFO.CONTEXT_UPDATES"))["config"] | {"max_age": 10**12, "max_msgs": 5}
+    await admin.api("STREAM.UPDATE.CONTEXT_UPDATES", changed)
+    await admin.api(
+        f"CONSUMER.CREATE.PLANNING.{durable_of('planning.epic.created')}.planning.epic.created",
+        {
+            "stream_name": "PLANNING",
+            "config": {
+                "durable_name": durable_of("planning.epic.created"),
+                "filter_subject": "planning.epic.created",
+                "ack_policy": "explicit",
+                "max_deliver": 2,
+                "max_ack_pending": 1,
+            },
+        },
+    )
+    await bus.make(OWNED[2])
+    async with service(bus, stories):
+        pass
+    found = (await admin.api("STREAM.INFO.CONTEXT_UPDATES"))["config"]
+    assert (found["max_age"], found["max_msgs"], found["discard"]) == (7 * 24 * 3600 * 10**9, -1, "new")
+    for subject in SUBJECTS:
+        stream = await bus.carrier(subject)
+        found = (await admin.api(f"CONSUMER.INFO.{stream}.{durable_of(subject)}"))["config"]
+        assert (found["filter_subject"], found["ack_policy"], found["ack_wait"], found["max_ack_pending"]) == (
+            subject,
+            "explicit",
+            30 * 10**9,
+            1_000,
+        )
+        assert found["max_deliver"] == -1
+
+
+async def test_trap_15_durable_of_another(bus: Bus, admin: Admin) -> None:
+    """Trap 15: a durable name that is another subject's is refused, and not taken away from it."""
+    config = ConsumerConfig(durable_name="context-planning-epic-created", filter_subject="planning.story.created")
+    await bus.consumer("PLANNING", config)
+    with pytest.raises(Misfit, match=r"is of 'planning.story.created', not of 'planning.epic.created'"):
+        await bus.consumer("PLANNING", consuming_module._config("planning.epic.created"))
+
+
+async def test_subjects_in_the_log(bus: Bus, admin: Admin) -> None:
+    """A log whose prefix takes in a subject of ours is refused: what goes there would be no commit."""
+    await make(admin, "LOG", ["context.*.*"], metadata={"eventstore.log_id": "x"})
+    with pytest.raises(Misfit, match=r"context.update.request lies in the event log LOG"):
+        await bus.make(REQUESTS)
+    await admin.api("STREAM.DELETE.LOG")
+    await make(admin, "MORE", ["context.dead.context-x"])
+    await bus.make(DEAD)  # whoever carries some of them is taken for the carrier
+    assert await bus.carrier(DEAD.subjects[0]) == "MORE"
+
+
+async def test_streams_of_others(bus: Bus, admin: Admin, stories: Stories) -> None:
+    """A stream that others make is waited for and bound when it comes; health names it, and it is not made."""
+    await admin.api("STREAM.DELETE.PLANNING")
+    async with service(bus, stories) as monitor:
+        assert "no stream carries planning.epic.created, planning.plan.approved" in monitor.health(NAME).trouble
+        assert sorted((await admin.api("STREAM.NAMES"))["streams"]) == [
+            *("CONTEXT_ANSWERS", "CONTEXT_DEAD", "CONTEXT_REQUESTS", "ORCHESTRATION")
+        ]
+        await make(admin, "PLANNING", OTHERS["PLANNING"])
+        await send(admin, "planning.project.created", {"project_id": "PR-1", "name": "Shop"})
+
+        async def told() -> bool:
+            return await events(stories.store) == ["ProjectCreated"]
+
+        await until(told)
+
+
+async def test_bound_requests(server: NatsServer, admin: Admin, stories: Stories) -> None:
+    """Where the setting says so, that of the requests is waited for too; other carriers are used as they are."""
+    await make(admin, "BUS", ["context.update.*"])
+    async with open_bus(f"{server.url}?requests=bound") as bus:
+        assert bus is not None
+        async with service(bus, stories) as monitor:
+            assert monitor.health(NAME).trouble == "no stream carries context.rehydrate.request yet"
+            await send(admin, "context.update.request", STORY)
+            assert (await answer(bus, "e-story"))["version"] == 3
+    assert "CONTEXT_REQUESTS" not in (await admin.api("STREAM.NAMES"))["streams"]
+
+
+async def test_replayed_id_in_a_header(bus: Bus, admin: Admin, stories: Stories) -> None:
+    """A message says who it is in its body, else in a header, else by where it lies."""
+    async with service(bus, stories):
+        body = {"project_id": "PR-1", "name": "Shop"}
+        await send(admin, "planning.project.created", {**body, "event_id": "in-body"}, **{"ce-id": "in-header"})
+        await send(admin, "planning.project.created", {**body, "name": "b"}, **{EVENT_ID: "in-header", "ce-id": "no"})
+        await send(admin, "planning.project.created", {**body, "name": "c"})
+        await acknowledged(admin, "planning.project.created", "PLANNING", 3)
+    ids = [commit.metadata.causation_id async for commit in stories.store.log()]
+    assert sorted(ids) == ["PLANNING:3", "in-body", "in-header"]
+
+
+async def test_large_dead_letter(bus: Bus, admin: Admin, stories: Stories) -> None:
+    """A message as large as may be becomes a dead letter too, and comes back whole."""
+    body = b'{"story_id": "S-1", "text": "' + b"a" * (1024 * 1024 - 100) + b'"}'
+    async with service(bus, stories):
+        await send(admin, "context.update.request", body)
+        [letter] = await letters(bus)
+        assert letter.body == body
+        await replay(bus, letter)
+        [again] = await letters(bus)
+        assert (again.body, again.event_id) == (body, letter.event_id)
+
+
+async def test_server_restarts(tmp_path: Path, stories: Stories) -> None:
+    """After NATS was away messages are taken in again; until then health says so."""
+    with one_server(tmp_path) as server:
+        async with open_bus(server.url) as bus:
+            assert bus is not None
+            async with service(bus, stories) as monitor:
+                server.kill()
+                await until(lambda: _not_ready(monitor))
+                server.start()
+                await asyncio.to_thread(server.wait)
+                await until(lambda: ready(monitor))
+                async with administration(server.url) as admin:
+                    await send(admin, "context.update.request", STORY)
+                    assert (await answer(bus, "e-story"))["version"] == 3
+
+
+async def _not_ready(monitor: Monitor) -> bool:
+    return not monitor.health(NAME).ready
