@@ -20,8 +20,10 @@ import grpc
 from context_service import story
 from context_service.events.v1 import events_pb2 as pb
 from context_service.peps import import_peps
+from context_service.policy import Policy
+from context_service.selection import select
 from context_service.stories import open_stories
-from context_service.text import count_tokens, render
+from context_service.text import render
 from context_service.v1 import context_pb2, context_pb2_grpc
 from eventstore import EventStore, NewCommit, StreamId, open_store
 
@@ -153,9 +155,9 @@ async def replay(store: EventStore, question: Question) -> Answer:
         for event in events:
             state = story.evolve(state, event.message)
         version = commit.version
-    text = render(question.story_id, state, role=_ROLE, phase=state.phase).joined()
-    count_tokens(text)
-    return Answer(str(version), text, story.content_hash(state))
+    scopes = Policy.load().scopes(state.phase, _ROLE)
+    told = render(question.story_id, select(state, scopes, role=_ROLE), role=_ROLE, phase=state.phase)
+    return Answer(str(version), told.text, story.content_hash(state))
 
 
 @contextlib.asynccontextmanager

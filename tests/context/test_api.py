@@ -13,6 +13,7 @@ import msgspec
 import pytest
 from context_service.app import serving
 from context_service.stories import Stories, codec, open_stories
+from context_service.text import count_tokens
 from context_service.v1 import context_pb2 as pb
 from eventstore import (
     AtVersion,
@@ -96,7 +97,8 @@ class TestReadYourWrites:
         """A change that changes nothing is accepted, and version, hash, position and log stay."""
         first = await create(client)
         again = await create(client)
-        assert again == first
+        assert (again.version, again.hash, again.position) == (first.version, first.hash, first.position)
+        assert [one.changed for one in (*first.results, *again.results)] == [True, False]
         assert len(await log_of(stories)) == 1
 
     async def test_stories_apart(self, client: Client) -> None:
@@ -371,7 +373,6 @@ class TestRefusals:
     @pytest.mark.parametrize(
         "method",
         [
-            "ValidateScope",
             "GetGraphRelationships",
         ],
     )
@@ -414,15 +415,148 @@ class TestWords:
         """The subtask a caller works on is shown on its own."""
         await create(client)
         await client.update("S-1", client.change("CREATE", "SUBTASK", "T-1", title="Form"))
-        assert "### Current task\n\n- T-1 [pending] Form" in (await client.get("S-1", subtask_id="T-1")).context
-        assert "### Current task" not in (await client.get("S-1")).context
+        answer = await client.get("S-1", phase="BUILD", subtask_id="T-1")
+        assert "### Current task\n\n- T-1 [pending] Form" in answer.context
+        assert "### Current task" not in (await client.get("S-1", phase="BUILD")).context
 
     async def test_token_count(self, client: Client) -> None:
         """Tokens are counted over the whole text that is sent."""
         await create(client)
         answer = await client.get("S-1")
         assert 20 < answer.token_count < len(answer.context) // 2
-        assert answer.context == f"# System\n\n{answer.blocks.system}\n\n# Context\n\n{answer.blocks.context}"
+        assert answer.token_count == count_tokens(answer.context)
+        blocks = answer.blocks
+        assert answer.context == (
+            f"# System\n\n{blocks.system}\n\n# Context\n\n{blocks.context}\n\n# Tools\n\n{blocks.tools}"
+        )
+
+
+class TestScopes:
+    async def test_what_was_applied(self, client: Client) -> None:
+        """An answer names the scopes that were applied, those that were empty, and those withheld."""
+        await create(client)
+        for answer in (
+            await client.get("S-1", "DEV", phase="test"),
+            await client.get_at("S-1", "2100-01-01", role="DEV", phase="TEST"),
+        ):
+            assert answer.scopes == ["CASE_HEADER", "PLAN_HEADER", "SUBTASKS_ROLE_MIN"]
+            assert answer.empty_scopes == ["PLAN_HEADER", "SUBTASKS_ROLE_MIN"]
+            assert len(answer.withheld_scopes) == 10
+            assert "MILESTONES" in answer.withheld_scopes
+
+    async def test_a_cell_that_the_policy_lacks(self, client: Client) -> None:
+        """Where the policy says nothing, nothing of the story is told, and that is no error."""
+        await create(client)
+        answer = await client.get("S-1", "developer", phase="DOC")
+        assert answer.blocks.context == "The policy grants developer nothing in phase DOC."
+        assert "Login" not in answer.context
+        assert (list(answer.scopes), list(answer.statements), len(answer.withheld_scopes)) == ([], [], 13)
+
+    async def test_what_is_stated_and_omitted(self, client: Client) -> None:
+        """An answer names what its text states and what the budget left out."""
+        await create(client)
+        many = [
+            client.change("CREATE", "DECISION", f"D-{n}", status="APPROVED", rationale="so it is " * 50)
+            for n in range(20)
+        ]
+        await client.update("S-1", *many)
+        whole = await client.get("S-1")
+        assert [(s.entity_type, s.entity_id, s.scope, s.form) for s in whole.statements][:2] == [
+            ("CASE", "S-1", "CASE_HEADER", "full"),
+            ("DECISION", "D-19", "DECISIONS_GLOBAL", "full"),
+        ]
+        assert not whole.omitted
+        cut = await client.get("S-1", token_budget=250)
+        assert cut.token_count == count_tokens(cut.context) <= 250
+        assert {o.left for o in cut.omitted} == {"short", "id", "nothing"}
+        assert {(o.entity_type, o.reason) for o in cut.omitted} == {("DECISION", "the token budget")}
+
+    async def test_a_budget_too_small(self, client: Client) -> None:
+        """A budget in which not even the words around a story fit is INVALID_ARGUMENT, and says how many would do."""
+        await create(client)
+        error = await failing(client.get("S-1", token_budget=5))
+        assert (error.code(), details(error)) == (Code.INVALID_ARGUMENT, ["token_budget"])
+        [least] = re.findall(r"expected at least (\d+), got 5", str(error.details()))
+        assert (await client.get("S-1", token_budget=int(least))).token_count <= int(least)
+
+    @pytest.mark.parametrize(
+        ("provided", "missing", "extra", "reason"),
+        [
+            (
+                ["SUBTASKS_ROLE_MIN", "PLAN_HEADER", "CASE_HEADER", "CASE_HEADER"],
+                [],
+                [],
+                "developer in phase TEST: the 3 scopes are those of the policy.",
+            ),
+            (
+                ["MILESTONES", "PLAN_HEADER", "EVERYTHING"],
+                ["CASE_HEADER", "SUBTASKS_ROLE_MIN"],
+                ["EVERYTHING", "MILESTONES"],
+                "developer in phase TEST: missing: CASE_HEADER, SUBTASKS_ROLE_MIN; extra: EVERYTHING, MILESTONES.",
+            ),
+            (["CASE_HEADER", "PLAN_HEADER"], ["SUBTASKS_ROLE_MIN"], [], "missing: SUBTASKS_ROLE_MIN."),
+        ],
+    )
+    async def test_validate(
+        self, client: Client, provided: list[str], missing: list[str], extra: list[str], reason: str
+    ) -> None:
+        """Scopes are allowed when they are just those of the policy; else what lacks and what is too much is named."""
+        request = pb.ValidateScopeRequest(role="DEV", phase="test", provided_scopes=provided)
+        answer = await client.stub.ValidateScope(request)
+        assert (list(answer.missing), list(answer.extra)) == (missing, extra)
+        assert answer.allowed == (not missing and not extra)
+        assert answer.reason.endswith(reason)
+
+    async def test_validate_where_nothing_is_granted(self, client: Client) -> None:
+        """Where the policy says nothing, no scope is allowed, and none at all is."""
+        request = pb.ValidateScopeRequest(role="data", phase="DOCS", provided_scopes=["CASE_HEADER"])
+        assert list((await client.stub.ValidateScope(request)).extra) == ["CASE_HEADER"]
+        assert (await client.stub.ValidateScope(pb.ValidateScopeRequest(role="data", phase="DOC"))).allowed
+
+    @pytest.mark.parametrize(
+        ("fields", "field"),
+        [
+            ({"phase": "TEST"}, "role"),
+            ({"role": "ceo", "phase": "TEST"}, "role"),
+            ({"role": "qa"}, "phase"),
+            ({"role": "qa", "phase": "PARTY"}, "phase"),
+        ],
+    )
+    async def test_validate_unknown_words(self, client: Client, fields: dict[str, str], field: str) -> None:
+        """An unknown role or phase, or none, is named."""
+        error = await failing(client.stub.ValidateScope(pb.ValidateScopeRequest(**fields)))
+        assert (error.code(), details(error)) == (Code.INVALID_ARGUMENT, [field])
+
+
+class TestPositions:
+    async def test_reached(self, client: Client) -> None:
+        """A position that the log has reached is not waited for."""
+        done = await create(client)
+        assert (await client.get("S-1", min_position=done.position)).position == done.position
+
+    async def test_waits(self, client: Client, stories: Stories) -> None:
+        """The answer to a position that is still to come waits for it."""
+        done = await create(client)
+        log_id, _, position = done.position.rpartition(":")
+        waiting = asyncio.create_task(client.get("S-1", min_position=f"{log_id}:{int(position) + 1}"))
+        assert (await client.get("S-1")).version == "1"
+        assert not waiting.done()
+        await client.update("S-1", client.change("CREATE", "DECISION", "D-1"))
+        assert (await waiting).version == "2"
+
+    async def test_never_reached(self, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A position that does not come in time is DEADLINE_EXCEEDED."""
+        monkeypatch.setattr("context_service.contexts.PATIENCE_SECONDS", 0.05)
+        log_id = (await create(client)).position.rpartition(":")[0]
+        error = await failing(client.get("S-1", min_position=f"{log_id}:999"))
+        assert (error.code(), details(error)) == (Code.DEADLINE_EXCEEDED, ["min_position"])
+
+    @pytest.mark.parametrize("position", ["7", "x", f"{'0' * 32}:1", ":"])
+    async def test_of_another_log(self, client: Client, position: str) -> None:
+        """What is no position of this log is INVALID_ARGUMENT."""
+        await create(client)
+        error = await failing(client.get("S-1", min_position=position))
+        assert (error.code(), details(error)) == (Code.INVALID_ARGUMENT, ["min_position"])
 
 
 SECOND = timedelta(seconds=1)
@@ -446,6 +580,12 @@ class TestAtTime:
             await client.update("S-1", *changes, timestamp=occurred.isoformat())
         clock.now += 60_000_000
         return found
+
+    async def test_final(self, client: Client, clock: Clock, moments: list[datetime]) -> None:
+        """An answer of a moment is final once nothing can be recorded before it any more."""
+        assert (await client.get_at("S-1", moments[1].isoformat())).final
+        clock.now -= 60_000_000
+        assert not (await client.get_at("S-1", moments[2].isoformat())).final
 
     @pytest.mark.parametrize("spelling", ["", "recorded", "RECORDED"])
     async def test_recorded(self, client: Client, moments: list[datetime], spelling: str) -> None:

@@ -622,4 +622,4 @@ class TestReading:
 
     def test_faults_in_order(self) -> None:
         """What is wrong with the request as such comes before what is wrong with the moment."""
-        assert list(Fault) == [Fault.INVALID, Fault.NOT_FOUND, Fault.PRECONDITION]
+        assert list(Fault) == [Fault.INVALID, Fault.NOT_FOUND, Fault.PRECONDITION, Fault.LATE]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import json
 import os
 import re
@@ -21,6 +23,8 @@ import grpc
 import pytest
 from context_service import cli
 from context_service.app import without_secrets
+from context_service.stories import open_stories
+from context_service.text import count_tokens
 from context_service.v1 import context_pb2 as pb
 from context_service.v1 import context_pb2_grpc
 from eventstore.terminal import console
@@ -113,17 +117,57 @@ class TestReading:
         assert [re.split(r"  +", line.rstrip()) for line in lines[1:]] == [list(row.values()) for row in rows]
 
     def test_show(self, context: Any, imported: Imported) -> None:
-        """`show` prints the context on standard output, and of which version it is on the other."""
+        """`show` prints the context on standard output; on the other, what the policy lets be seen, and the version."""
         said = context("show", "python-3.12", "--store", imported.url)
         assert said.out.startswith("# System\n\nYou work as architect on story python-3.12 in phase DESIGN.\n")
-        assert re.fullmatch(r"version 158, position [0-9a-f]{32}:\d+\n", said.err)
+        scopes, empty, withheld, tokens, version = said.err.splitlines()
+        granted = "CASE_HEADER, PLAN_HEADER, DECISIONS_GLOBAL, DEPS_DECISIONS, MILESTONES, SUMMARY_LAST"
+        assert scopes == f"scopes: {granted}"
+        assert empty == "empty: PLAN_HEADER, MILESTONES, SUMMARY_LAST"
+        assert "SUBTASKS_ALL" in withheld
+        assert re.fullmatch(r"tokens: \d+", tokens)
+        assert re.fullmatch(r"version 158, position [0-9a-f]{32}:\d+", version)
+
+    def test_show_within_a_budget(self, context: Any, imported: Imported) -> None:
+        """`show --budget` cuts to so many tokens, and tells what was left out."""
+        said = context("show", "python-3.12", "--budget", "500", "--store", imported.url)
+        assert count_tokens(said.out) <= 501
+        assert re.search(r"^DECISION PEP-\d+: left out, the token budget$", said.err, re.MULTILINE)
+        assert re.search(r"^DECISION PEP-\d+: cut to short, the token budget$", said.err, re.MULTILINE)
+
+    def test_show_by_another_policy(self, context: Any, imported: Imported, tmp_path: Path) -> None:
+        """`show --policy` shows what that file grants; one that is wrong ends the command with what is wrong."""
+        (tmp_path / "policy.yaml").write_text("phases: {DESIGN: {architect: [CASE_HEADER]}}")
+        words = ["show", "python-3.12", "--store", imported.url, "--policy", "policy.yaml"]
+        assert "PEP-" not in context(*words).out
+        (tmp_path / "policy.yaml").write_text("phases: {DESIGN: {architect: [EVERYTHING]}}")
+        said = context(*words)
+        assert (said.code, said.out) == (1, "")
+        assert said.err.startswith("context: policy.yaml: phases.DESIGN.architect: expected one of CASE_HEADER, ")
+        assert context(*words[:-1], "no.yaml").err.startswith("context: no.yaml: expected a policy in YAML: ")
 
     def test_show_json(self, context: Any, imported: Imported) -> None:
         """`show --json` holds the same text and all that a program wants to know of it."""
         [row] = context("show", "python-3.12", "--store", imported.url, "--json").rows()
         assert row["context"] + "\n" == context("show", "python-3.12", "--store", imported.url).out
         assert (row["story_id"], row["version"]) == ("python-3.12", 158)
-        assert set(row) == {"story_id", "version", "position", "hash", "token_count", "context"}
+        assert set(row) == {
+            *("story_id", "version", "position", "hash", "token_count", "context"),
+            *("scopes", "empty_scopes", "withheld_scopes", "omitted", "statements"),
+        }
+
+    def test_show_why(self, context: Any, imported: Imported) -> None:
+        """What is stated names the events behind it where that is asked for, and nothing does otherwise."""
+        words = ("show", "python-3.5", "--store", imported.url)
+        assert "DecisionAdded" not in context(*words).out
+        said = context(*words, "--why").out
+        assert re.search(
+            r"^DECISION +PEP-484 +DECISIONS_GLOBAL +\d+ DecisionAdded, .*\d+ DecisionStatusChanged", said, re.MULTILINE
+        )
+        [row] = context(*words, "--why", "--json").rows()
+        [stated] = [one for one in row["statements"] if one["entity_id"] == "PEP-484"]
+        assert {event["event"] for event in stated["events"]} >= {"DecisionAdded", "DecisionStatusChanged"}
+        assert not any(one["events"] for one in context(*words, "--json").rows()[0]["statements"])
 
     def test_show_for_whom(self, context: Any, imported: Imported) -> None:
         """Role and phase are understood in all their spellings."""
@@ -155,14 +199,84 @@ class TestReading:
         assert rows[0]["why"] == f"python/peps commit {rows[0]['cause']}"
         assert rows[0]["occurred_at"] < "2023" < rows[0]["recorded_at"]
 
+    def test_history(self, context: Any, imported: Imported) -> None:
+        """`history` tells what each event made different, of all or some; `log` is its older name."""
+        words = ["--store", imported.url, "--kind", "decision", "--id", "PEP-703", "--event", "DecisionStatusChanged"]
+        said = context("history", "python-3.12", *words)
+        assert re.sub(r"[0-9a-f]{12}", "<commit>", said.out) == (
+            "  131 2023-10-28T23:23:10Z DecisionStatusChanged PEP-703\n"
+            "      status: PROPOSED → APPROVED\n"
+            "      status_text: Draft → Accepted\n"
+            "      by python/peps, because python/peps commit <commit>\n"
+            "  158 2026-06-15T17:28:27Z DecisionStatusChanged PEP-703\n"
+            "      status: APPROVED → IMPLEMENTED\n"
+            "      status_text: Accepted → Final\n"
+            "      by python/peps, because python/peps commit <commit>\n"
+        )
+        assert context("log", "python-3.12", *words).out == said.out
+        [row] = context("history", "python-3.12", *words, "--after", "131", "--json").rows()
+        assert row["changes"][0] == {"field": "status", "before": "APPROVED", "after": "IMPLEMENTED"}
+        assert (row["kind"], row["id"], row["who"]) == ("DECISION", "PEP-703", "python/peps")
+
+    def test_history_of_many_pages(self, context: Any, imported: Imported) -> None:
+        """`history` tells all of a story that is longer than a page."""
+        rows = context("history", "process", "--store", imported.url, "--json").rows()
+        assert [row["version"] for row in rows] == list(range(1, 1727))
+
+    def test_diff(self, context: Any, imported: Imported) -> None:
+        """`diff` tells what was added, changed or gone between two moments on a clock, or two versions."""
+        words = ["diff", "python-3.12", "--store", imported.url]
+        dates = ["--earlier", "2023-07-15", "--later", "2024-01-01", "--clock", "occurred"]
+        said = context(*words, *dates)
+        shown = "~ DECISION PEP-703\n      rationale: …tion (``--without-gil``) to… → …tion (``--disable-gil``)"
+        assert shown in said.out
+        assert "+ DECISION PEP-720\n      title: Cross-compiling Python packages\n" in said.out
+        assert "- PEP-705 RELATES_TO PEP-483\n+ PEP-705 RELATES_TO PEP-591\n" in said.out
+        assert said.out.endswith("1 added, 6 changed, 0 gone\nrelations: 5 added, 1 gone\n")
+        versions = re.search(r"^version (\d+) to (\d+):", said.out, re.MULTILINE)
+        assert versions
+        assert context(*words, "--earlier", versions[1], "--later", versions[2]).out == said.out
+        [row] = context(*words, *dates, "--json").rows()
+        found = [(diff["change"], diff["id"]) for diff in row["entities"]]
+        assert ("ADDED", "PEP-720") in found
+        assert {"change": "GONE", "relation": ["PEP-705", "RELATES_TO", "PEP-483"]} in row["relations"]
+        position = row["later"]["position"]
+        assert context(*words, "--earlier", versions[1], "--later", position).out == said.out
+
+    def test_why(self, context: Any, imported: Imported) -> None:
+        """`why` tells the events of a decision, what caused them, what it rests on and what rests on it."""
+        said = context("why", "python-3.12", "PEP-721", "--store", imported.url)
+        heading = "PEP-721 [IMPLEMENTED] Using tarfile.data_filter for source distribution extraction\n"
+        assert said.out.startswith(heading + "decided by Petr Viktorin, 2023-07-13T10:01:17Z\n")
+        parts = ["What was recorded of it", "What caused it", "What it rests on", "What rests on it"]
+        assert [line for line in said.out.splitlines() if line in parts] == parts
+        assert (
+            "What it rests on\n  PEP-706 [IMPLEMENTED] Filter for tarfile.extractall\n    PEP-721 DEPENDS_ON"
+            in said.out
+        )
+        assert said.out.endswith("What rests on it\n  nothing\n")
+        assert re.fullmatch(r"version 158, position [0-9a-f]{32}:\d+\n", said.err)
+        [row] = context("why", "python-3.12", "PEP-706", "--store", imported.url, "--json").rows()
+        [dependent] = row["dependents"]
+        assert (dependent["decision"]["id"], dependent["relation"]) == ("PEP-721", ["PEP-721", "DEPENDS_ON", "PEP-706"])
+        before = context("why", "python-3.12", "PEP-721", "--store", imported.url, "--at", "100")
+        assert before.err == "context: decision_id: the story has no decision 'PEP-721'\n"
+
+    def test_eighty_columns(self, context: Any, imported: Imported) -> None:
+        """What each event or difference is told with keeps within 80 columns, but for ids, names and reasons."""
+        for words in (["history", "process"], ["diff", "process", "--earlier", "1300"]):
+            out = context(*words, "--store", imported.url).out
+            assert "…" in out
+            assert max(len(line) for line in out.splitlines()) < 80
+
     @pytest.mark.parametrize(
-        "words", [[], ["ls"], ["show"], ["log"], ["import"], ["import", "peps"], ["serve"], ["demo"]]
+        "words", ["", "ls", "show", "history", "diff", "why", "log", "import", "import peps", "serve", "demo"]
     )
     def test_help(self, context: Any, words: list[str]) -> None:
         """Every command explains itself."""
         said = context(*words, "--help")
         assert (said.code, said.err) == (0, "")
-        assert f"context {' '.join(words)}".strip() in said.out
+        assert " ".join(["context", *words]) in said.out
 
     def test_terminal_commands_in_texts(self, context: Any, tmp_path: Path) -> None:
         """What stands in a log cannot command the terminal, nor be taken for markup or emoji."""
@@ -170,7 +284,13 @@ class TestReading:
         line = {"ts": 1, "commit": "c", "pep": 1, "kind": "created", "fields": {"Title": title, "Status": title}}
         (tmp_path / "one.jsonl").write_text(json.dumps(line), encoding="utf-8")
         assert context("import", "peps", "one.jsonl").code == 0
-        for words in (["ls", "process"], ["show", "process"], ["log", "process"]):
+        for words in (
+            ["ls", "process"],
+            ["show", "process"],
+            ["log", "process"],
+            ["diff", "process"],
+            ["why", "process", "PEP-1"],
+        ):
             said = context(*words)
             assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f]", said.out)
             assert "[31m[bold]red[/bold] :smile:" in said.out
@@ -263,6 +383,13 @@ class TestMistakes:
             ("ls nosuch {store}", "context: story_id: there is no story 'nosuch'"),
             ("show nosuch {store}", "context: story_id: there is no story 'nosuch'"),
             ("log nosuch {store}", "context: story_id: there is no story 'nosuch'"),
+            ("why python-3.12 X {store}", "context: decision_id: the story has no decision 'X'"),
+            ("diff nosuch {store}", "context: story_id: there is no story 'nosuch'"),
+            ("diff python-3.12 --later 159 {store}", "context: later.version: the story is at version 158"),
+            ("diff python-3.12 --later 99999999999 {store}", "context: later.version: the story is at version 158"),
+            ("diff python-3.12 --later soon {store}", "context: later.timestamp: expected ISO 8601, .*; got 'soon'"),
+            ("history python-3.12 --kind x {store}", "context: entity_type: expected one of CASE, .*; got 'x'"),
+            ("history python-3.12 --event x {store}", "context: event_types: expected names such as .*; got 'x'"),
             ("log python-3.1x {store}", "context: story_id: there is no story 'python-3.1x'"),
             ("show '' {store}", "context: story_id: expected a text that is not empty"),
             (
@@ -319,7 +446,7 @@ class TestMistakes:
 
     def test_reading_makes_no_store(self, context: Any, tmp_path: Path) -> None:
         """A command that reads never makes a file."""
-        for words in (["ls"], ["ls", "x"], ["show", "x"], ["log", "x"]):
+        for words in (["ls"], ["ls", "x"], ["show", "x"], ["log", "x"], ["diff", "x"], ["why", "x", "y"]):
             assert context(*words).code == 1
         assert list(tmp_path.iterdir()) == []
 
@@ -443,6 +570,7 @@ class TestServe:
             "cache": "default",
             "snapshots": "valkey://***@127.0.0.1:1/0",
             "snapshot-every": "250",
+            "policy": "default",
             "listen": "127.0.0.1:0",
             "log-level": "WARNING",
         }
@@ -568,6 +696,36 @@ class TestServe:
             out, err = serving.communicate()
         assert (serving.returncode, out, err) == (0, "", "")
         assert head(tmp_path / "context.db") == 1
+
+    async def test_stops_under_load(self, tmp_path: Path) -> None:
+        """A signal amid many calls loses none that was accepted: what was stored was answered, and nothing else."""
+        with started("serve", "--listen", "127.0.0.1:0", "--log-level", "warning") as serving:
+            address, _ = address_of(serving)
+            async with grpc.aio.insecure_channel(address) as channel:
+                stub: Any = context_pb2_grpc.ContextServiceStub(channel)
+                stored: list[str] = []
+                enough = asyncio.Event()
+
+                async def write(writer: int) -> grpc.StatusCode:
+                    for number in itertools.count():
+                        id = f"S-{writer}-{number}"
+                        try:
+                            await stub.CreateStory(pb.CreateStoryRequest(story_id=id))
+                        except grpc.aio.AioRpcError as error:
+                            return error.code()
+                        stored.append(id)
+                        if len(stored) > 200:
+                            enough.set()
+                    raise AssertionError("the count does not end")
+
+                writers = asyncio.gather(*(write(writer) for writer in range(16)))
+                await enough.wait()
+                serving.send_signal(signal.SIGTERM)
+                assert set(await writers) == {grpc.StatusCode.UNAVAILABLE}
+            out, err = serving.communicate()
+        assert (serving.returncode, out, err) == (0, "stopping\n", "")
+        async with open_stories(f"sqlite:///{tmp_path}/context.db") as stories:
+            assert sorted(stored) == [info.stream.id async for info in stories.store.streams()]
 
     def test_port_in_use(self, context: Any) -> None:
         """A port that somebody listens on is not shared."""

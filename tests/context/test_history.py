@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from context_service.contexts import context_of
+from context_service.contexts import Contexts, context_of
 from context_service.demo import FIRST_PROGRAMS, FirstPrograms, import_old_and_new
 from context_service.events.v1 import events_pb2 as pb
 from context_service.events.v1 import history_pb2
@@ -258,13 +258,14 @@ async def test_snapshots() -> None:
 async def told(stories: Stories, moments: Iterable[datetime] = ()) -> dict[str, Any]:
     """Return what is told of every story, now and at the moments that knew it."""
     found: dict[str, Any] = {}
+    contexts = Contexts()
     async for info in stories.store.streams("story"):
         id = info.stream.id
         folded = await stories.ask(id)
         found[id] = (content_hash(folded.state), folded.version, folded.position)
         for at in moments:
             if (await stories.fold(id, Occurred(at))).state.exists:
-                context = await context_of(stories, id, role="architect", timestamp=at.isoformat(), clock="occurred")
+                context = await context_of(stories, id, Occurred(at), contexts=contexts, role="architect")
                 found[f"{id} at {at}"] = (context.text, context.version, context.hash)
     return found
 

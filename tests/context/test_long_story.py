@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 import pytest
 from context_service import snapshots, story
 from context_service.commands import CasePayload, Change, DecisionPayload, UpdateStory
+from context_service.policy import Policy
+from context_service.selection import select
 from context_service.snapshots import open_snapshots
 from context_service.stories import Stories, codec
 from context_service.text import render
@@ -160,7 +162,8 @@ class LongStory:
 
 
 def _told(story_id: str, found: Reached | Folded[story.Story]) -> Answer:
-    text = render(story_id, found.state, role="architect", phase="DESIGN", subtask_id="").joined()
+    selection = select(found.state, Policy.load().scopes("DESIGN", "architect"), role="architect")
+    text = render(story_id, selection, role="architect", phase="DESIGN", budget=100_000).text
     return Answer(found.version, story.content_hash(found.state), text)
 
 

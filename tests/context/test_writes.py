@@ -348,3 +348,38 @@ class TestPortfolio:
             await stories.announce(
                 EPIC, "", Announced(fields={}, at=AT), idempotency_key="", metadata=Metadata(), occurred_at=None
             )
+
+
+class TestResults:
+    async def test_each_change(self, made: Client, stories: Stories) -> None:
+        """Each change is answered with what it became: the events about its entity, or that nothing was to be done."""
+        change = made.change
+        answer = await made.update(
+            "S-1",
+            change("create", "DECISION", "D-1", title="T", depends_on=["D-0"]),
+            change("UPDATE", "CASE", title="Checkout"),
+            change("CREATE", "SUMMARY", text="done"),
+            change("CREATE", "SUBTASK", "T-1", title="Form"),
+            role="QA",
+        )
+        told = [
+            (one.operation, one.entity_type, one.entity_id, one.changed, [e.event_type for e in one.events])
+            for one in answer.results
+        ]
+        assert told == [
+            ("CREATE", "DECISION", "D-1", True, ["DecisionAdded", "DecisionLinked"]),
+            ("UPDATE", "CASE", "S-1", False, []),
+            ("CREATE", "SUMMARY", "qa", True, ["SummaryRecorded"]),
+            ("CREATE", "SUBTASK", "T-1", True, ["SubtaskAdded"]),
+        ]
+        places = [(event.version, event.position) for one in answer.results for event in one.events]
+        assert [version for version, _ in places] == [2, 3, 4, 5]
+        assert {position for _, position in places} == {answer.position}
+
+    async def test_again(self, made: Client) -> None:
+        """The same request under the same key has the same results, though nothing is done then."""
+        change = made.change("CREATE", "DECISION", "D-1", title="T")
+        first = await made.update("S-1", change, idempotency_key="k")
+        await made.update("S-1", made.change("UPDATE", "DECISION", "D-1", title="U"))
+        assert await made.update("S-1", change, idempotency_key="k") == first
+        assert first.results[0].changed

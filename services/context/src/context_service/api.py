@@ -14,18 +14,27 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 from context_service import past, reasons, rehydration, writes
 from context_service.changes import timestamp
 from context_service.commands import Fault, Refused, UpdateStory, Violation, parse_changes
-from context_service.contexts import checked_moment, checked_role, context_of, refused
+from context_service.contexts import (
+    Contexts,
+    bound_at,
+    checked_moment,
+    checked_phase,
+    checked_role,
+    context_of,
+    refused,
+    wait_for_position,
+)
 from context_service.story import content_hash
 from context_service.v1 import context_pb2 as pb
 from context_service.v1 import context_pb2_grpc
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from eventstore import Handled, Until
 
     from context_service.bundles import Bundles
-    from context_service.policy import Policy
+    from context_service.contexts import Context
     from context_service.stories import Stories
     from context_service.story import Story
 
@@ -35,6 +44,7 @@ _CODES: Final = {
     Fault.INVALID: grpc.StatusCode.INVALID_ARGUMENT,
     Fault.NOT_FOUND: grpc.StatusCode.NOT_FOUND,
     Fault.PRECONDITION: grpc.StatusCode.FAILED_PRECONDITION,
+    Fault.LATE: grpc.StatusCode.DEADLINE_EXCEEDED,
 }
 
 #: Who asks, where nobody said.
@@ -109,12 +119,12 @@ class ContextService(context_pb2_grpc.ContextServiceServicer):
         self,
         stories: Stories,
         *,
-        policy: Policy,
+        contexts: Contexts | None = None,
         bundles: Bundles | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._stories = stories
-        self._policy = policy
+        self._contexts = contexts or Contexts()
         self._bundles = bundles
         self._now = now
 
@@ -135,7 +145,11 @@ class ContextService(context_pb2_grpc.ContextServiceServicer):
             occurred_at=occurred_at,
         )
         return pb.UpdateContextResponse(
-            version=done.version, hash=content_hash(done.state), warnings=warnings, position=str(done.token)
+            version=done.version,
+            hash=content_hash(done.state),
+            warnings=warnings,
+            position=str(done.token),
+            results=writes.results(command, done),
         )
 
     @answered
@@ -219,7 +233,7 @@ class ContextService(context_pb2_grpc.ContextServiceServicer):
     ) -> pb.RehydrateSessionResponse:
         """Answer with what sessions of some roles start from."""
         now_ms = int(self._now().timestamp() * 1_000)
-        return await rehydration.rehydrate(self._stories, self._policy, self._bundles, request, now_ms=now_ms)
+        return await rehydration.rehydrate(self._stories, self._contexts.policy, self._bundles, request, now_ms=now_ms)
 
     @answered
     async def GetRehydrationBundle(  # noqa: N802 (the interface's name)
@@ -233,14 +247,44 @@ class ContextService(context_pb2_grpc.ContextServiceServicer):
         self, request: pb.GetContextRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.GetContextResponse:
         """Answer with a story as of now."""
-        return await _context(self._stories, request)
+        await wait_for_position(self._stories, request.min_position)
+        return await self._context(request)
 
     @answered
     async def GetContextAtTime(  # noqa: N802 (the interface's name)
         self, request: pb.GetContextAtTimeRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.GetContextResponse:
         """Answer with a story as it was at a moment."""
-        return await _context(self._stories, request)
+        return await self._context(request, bound_at(request.timestamp, request.clock))
+
+    @answered
+    async def ValidateScope(  # noqa: N802 (the interface's name)
+        self, request: pb.ValidateScopeRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.ValidateScopeResponse:
+        """Answer whether scopes are those that the policy grants a role in a phase."""
+        role, phase = checked_role(request.role), checked_phase(request.phase)
+        verdict = self._contexts.policy.verdict(phase, role, request.provided_scopes)
+        return pb.ValidateScopeResponse(
+            allowed=verdict.allowed, missing=verdict.missing, extra=verdict.extra, reason=verdict.reason
+        )
+
+    async def _context(
+        self,
+        request: pb.GetContextRequest | pb.GetContextAtTimeRequest | pb.GetContextAtVersionRequest,
+        until: Until | None = None,
+    ) -> pb.GetContextResponse:
+        found = await context_of(
+            self._stories,
+            request.story_id,
+            until,
+            contexts=self._contexts,
+            role=request.role,
+            phase=request.phase,
+            subtask_id=request.subtask_id,
+            token_budget=request.token_budget,
+        )
+        events = await reasons.events_behind(self._stories, request.story_id, found.version) if request.why else {}
+        return context_message(found, events)
 
     @answered
     async def GetContextAtVersion(  # noqa: N802 (the interface's name)
@@ -248,8 +292,7 @@ class ContextService(context_pb2_grpc.ContextServiceServicer):
     ) -> pb.GetContextResponse:
         """Answer with a story as it was at a version."""
         moment = pb.Moment(version=request.version)
-        until = await past.checked_until(self._stories, request.story_id, "", moment)
-        return await _context(self._stories, request, until)
+        return await self._context(request, await past.checked_until(self._stories, request.story_id, "", moment))
 
     @answered
     async def GetHistory(  # noqa: N802 (the interface's name)
@@ -273,30 +316,27 @@ class ContextService(context_pb2_grpc.ContextServiceServicer):
         return await reasons.explain(self._stories, request)
 
 
-async def _context(
-    stories: Stories,
-    request: pb.GetContextRequest | pb.GetContextAtTimeRequest | pb.GetContextAtVersionRequest,
-    until: Until | None = None,
+def context_message(
+    found: Context, behind: Mapping[tuple[str, str], Sequence[pb.EventReference]]
 ) -> pb.GetContextResponse:
-    if request.token_budget < 0:
-        raise refused(Fault.INVALID, "token_budget", f"expected 0 or more, got {request.token_budget}")
-    found = await context_of(
-        stories,
-        request.story_id,
-        role=request.role,
-        phase=request.phase,
-        subtask_id=request.subtask_id,
-        timestamp=request.timestamp if isinstance(request, pb.GetContextAtTimeRequest) else None,
-        clock=request.clock if isinstance(request, pb.GetContextAtTimeRequest) else "",
-        until=until,
-    )
+    """Return a context as the message for callers, its statements with the events behind them."""
+    blocks = found.rendered.blocks
     return pb.GetContextResponse(
         context=found.text,
-        token_count=found.tokens,
+        token_count=found.rendered.tokens,
         version=str(found.version),
-        blocks=pb.PromptBlocks(system=found.blocks.system, context=found.blocks.context, tools=found.blocks.tools),
+        blocks=pb.PromptBlocks(system=blocks.system, context=blocks.context, tools=blocks.tools),
         position=str(found.token),
         hash=found.hash,
+        scopes=found.scopes,
+        empty_scopes=found.empty,
+        withheld_scopes=found.withheld,
+        # Of thousands of them, messages of their own would take three times as long.
+        omitted=[omission._asdict() for omission in found.rendered.omitted],
+        statements=[
+            statement._asdict() | {"events": behind.get(statement[:2], ())} for statement in found.rendered.statements
+        ],
+        final=found.final,
     )
 
 

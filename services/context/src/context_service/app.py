@@ -7,7 +7,7 @@ import re
 import signal
 import socket
 from contextlib import asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 from eventstore import StoreUnavailable
@@ -15,13 +15,13 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from context_service.api import ContextService
-from context_service.policy import Policy
 from context_service.v1 import context_pb2, context_pb2_grpc
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
     from context_service.bundles import Bundles
+    from context_service.contexts import Contexts
     from context_service.stories import Stories
 
 SERVICE: Final = context_pb2.DESCRIPTOR.services_by_name["ContextService"].full_name
@@ -42,21 +42,24 @@ async def serving(
     stories: Stories,
     listen: str,
     *,
-    policy: Policy | None = None,
+    contexts: Contexts | None = None,
     bundles: Bundles | None = None,
     ready: Callable[[], bool] = lambda: True,
+    drain: float = 0.0,
 ) -> AsyncIterator[str]:
     """Serve stories while the block runs; yields the address, with the port that was chosen for port 0.
 
     Health says that it serves while the store answers and ``ready`` says so. The packaged policy is in force unless
-    another one is given.
+    another one is given. At the end, calls under way get their answers, and new ones are UNAVAILABLE, for ``drain``
+    seconds before the port closes: a call that arrives at a closing port is only CANCELLED.
 
     Raises:
         CannotListen: the address is not free, or none of this machine.
     """
     # Without the option a second server could share the port, and calls would go to either.
-    server = grpc.aio.server(options=(("grpc.so_reuseport", 0),))
-    service = ContextService(stories, policy=policy or Policy.load(), bundles=bundles)
+    stopping = _Stopping()
+    server = grpc.aio.server(interceptors=(stopping,), options=(("grpc.so_reuseport", 0),))
+    service = ContextService(stories, contexts=contexts, bundles=bundles)
     context_pb2_grpc.add_ContextServiceServicer_to_server(service, server)
     checks = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(checks, server)
@@ -73,8 +76,27 @@ async def serving(
         yield f"{listen.rpartition(':')[0]}:{port}"
     finally:
         watching.cancel()
+        stopping.begun = True
         await checks.enter_graceful_shutdown()
+        await asyncio.sleep(drain)
         await server.stop(_GRACE_SECONDS)
+
+
+class _Stopping(grpc.aio.ServerInterceptor):
+    """Refuses calls once the service stops, but for those to its health."""
+
+    def __init__(self) -> None:
+        self.begun = False
+
+    async def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:
+        """Return who answers a call."""
+        if self.begun and not handler_call_details.method.startswith(f"/{health.SERVICE_NAME}/"):
+            return grpc.unary_unary_rpc_method_handler(_refuse)
+        return await continuation(handler_call_details)
+
+
+async def _refuse(_: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+    await context.abort(grpc.StatusCode.UNAVAILABLE, "this process is stopping; try again")
 
 
 def _check_free(listen: str) -> None:

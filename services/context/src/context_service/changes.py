@@ -571,7 +571,7 @@ def _record_summary(change: Change, story: Story, command: UpdateStory) -> list[
     payload: SummaryPayload = change.payload
     if not payload.text:
         raise _refuse(Fault.INVALID, change, "payload.text", "expected a text that is not empty")
-    role = role_named(payload.role or command.actor) or payload.role or command.actor
+    role = summary_role(change, command)
     known = story.summaries.get(role)
     if known and known.text == payload.text and not _new_attributes(change, known.attributes):
         return []
@@ -584,6 +584,12 @@ def _record_summary(change: Change, story: Story, command: UpdateStory) -> list[
             reason=change.reason,
         )
     ]
+
+
+def summary_role(change: Change, command: UpdateStory) -> str:
+    """Return the role whose summary a change records: the one it names, else the caller's."""
+    role = change.payload.role or command.actor
+    return role_named(role) or role
 
 
 def _delete_summary(change: Change, story: Story, command: UpdateStory) -> list[Message]:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import re
 import sys
 import time
+from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
 import typer
 from eventstore import EventStoreError, InvalidInput
 from eventstore.terminal import Program, console, progress
-from google.protobuf.json_format import MessageToDict
 from projections.serving import HEALTH
 from projections.serving import serving as offering
 from rich.table import Table
@@ -25,21 +27,23 @@ from context_service.bundles import open_bundles
 from context_service.bus import BusUnavailable, open_bus
 from context_service.commands import Refused
 from context_service.consuming import taking_in
-from context_service.contexts import context_of
+from context_service.contexts import Contexts, checked_moment, context_of
 from context_service.dead_letters import dead_letters, replay
+from context_service.past import ENTITY_TYPES, diff, history
 from context_service.peps import ImportFault, import_peps
-from context_service.policy import Policy
+from context_service.policy import PACKAGED, Policy, PolicyFault
+from context_service.reasons import events_behind, explain
 from context_service.rehydration import rehydrate
 from context_service.snapshots import IN_MEMORY
-from context_service.stories import DEFAULT_STORE, SNAPSHOT_EVERY, open_stories
+from context_service.stories import DEFAULT_STORE, SNAPSHOT_EVERY, clock_named, open_stories
 from context_service.story import CATEGORY
+from context_service.v1 import context_pb2 as pb
 from context_service.views import NOWHERE, Logging, all_ready, open_views, projecting
 from context_service.words import PHASES, ROLES
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 
-    from eventstore import Event
     from projections import Deployed, Monitor
 
     from context_service.bundles import Bundles
@@ -64,10 +68,11 @@ StoreUrl = Annotated[
     str, typer.Option("--store", envvar="CONTEXT_STORE", help="Where the log is, for example sqlite:///context.db.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON for programs instead of text for people.")]
-_BRIEF = 60
+# A call that was sent before its caller could know of the end arrives within this.
+_DRAIN_SECONDS = 0.25
 
 
-_program = Program("context", EventStoreError, Refused, ImportFault, CannotListen, BusUnavailable)
+_program = Program("context", EventStoreError, Refused, ImportFault, CannotListen, PolicyFault, BusUnavailable)
 _out = console(soft_wrap=True)
 _err = console(stderr=True, soft_wrap=True)
 
@@ -124,6 +129,15 @@ NatsUrl = Annotated[
         show_default="nowhere",
     ),
 ]
+PolicyFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--policy",
+        envvar="CONTEXT_POLICY",
+        help="A YAML file that says which scopes a role is granted in a phase.",
+        show_default="the one of this release",
+    ),
+]
 Metrics = Annotated[
     str,
     typer.Option(
@@ -147,6 +161,7 @@ def serve(
     cache: CacheUrl = "",
     snapshots: SnapshotsUrl = "",
     snapshot_every: SnapshotEvery = SNAPSHOT_EVERY,
+    policy: PolicyFile = None,
     nats: NatsUrl = "",
     metrics: Metrics = "",
     log_level: LogLevel = "INFO",
@@ -155,7 +170,7 @@ def serve(
 
     With --graph none --cache none another process keeps them: context project.
     """
-    _program.run(_serve(store, listen, graph, cache, snapshots, snapshot_every, nats, metrics, log_level))
+    _program.run(_serve(store, listen, graph, cache, snapshots, snapshot_every, policy, nats, metrics, log_level))
 
 
 async def _serve(
@@ -165,28 +180,36 @@ async def _serve(
     cache: str,
     snapshots: str,
     snapshot_every: int,
+    policy: Path | None,
     nats: str,
     metrics: str,
     log_level: str,
 ) -> None:
     level = _logging(log_level)
-    kept = {"snapshots": snapshots, "snapshot_every": str(snapshot_every), "nats": nats or NOWHERE}
-    monitor, policy = Logging(), Policy.load()
+    contexts = _contexts(policy)
+    kept = {
+        "snapshots": snapshots,
+        "snapshot_every": str(snapshot_every),
+        "policy": str(policy or ""),
+        "nats": nats or NOWHERE,
+    }
+    monitor = Logging()
     # Whoever reads that it serves may send the signal at once, so the handlers come first.
     with stop_signals() as stop:
         async with (
             open_stories(store, snapshots=snapshots, snapshot_every=snapshot_every) as stories,
             open_bus(nats) as bus,
-            open_views(stories, graph=graph, cache=cache, bus=bus) as views,
+            open_views(stories, bus, graph=graph, cache=cache) as views,
             open_bundles(cache) as bundles,
             projecting(views, monitor),
-            taking_in(bus, stories, _rehydrating(stories, policy, bundles), monitor) as more,
+            taking_in(bus, stories, _rehydrating(stories, contexts.policy, bundles), monitor) as more,
             serving(
                 stories,
                 listen,
-                policy=policy,
+                contexts=contexts,
                 bundles=bundles,
                 ready=lambda: all_ready(views, monitor) and all(monitor.health(name).ready for name in more),
+                drain=_DRAIN_SECONDS,
             ) as address,
         ):
             with _offered(monitor, views, metrics, more):
@@ -222,7 +245,7 @@ async def _project(
         async with (
             open_stories(store, snapshots=snapshots, snapshot_every=snapshot_every) as stories,
             open_bus(nats) as bus,
-            open_views(stories, graph=graph, cache=cache, bus=bus) as views,
+            open_views(stories, bus, graph=graph, cache=cache) as views,
             projecting(views, monitor),
         ):
             with _offered(monitor, views, metrics):
@@ -250,6 +273,10 @@ def _offered(monitor: Monitor, views: Sequence[Deployed], address: str, more: Se
     with offering(monitor, names, address=address) as port:
         _out.print(f"metrics and {HEALTH} on {address.rpartition(':')[0]}:{port}")
         yield
+
+
+def _contexts(policy: Path | None) -> Contexts:
+    return Contexts(Policy.load(policy or PACKAGED))
 
 
 def _logging(log_level: str) -> str:
@@ -336,20 +363,38 @@ def show(
     role: Annotated[str, typer.Option(help=f"For whom: {', '.join(ROLES)}.")] = "architect",
     phase: Annotated[str | None, typer.Option(help=f"{', '.join(PHASES)}; the story's own by default.")] = None,
     subtask: Annotated[str, typer.Option(help="The current subtask.")] = "",
+    budget: Annotated[int, typer.Option(help="At most so many tokens; 0 means what suits the role.")] = 0,
+    why: Annotated[bool, typer.Option("--why", help="Name the events behind each statement.")] = False,
+    policy: PolicyFile = None,
     store: StoreUrl = DEFAULT_STORE,
     as_json: AsJson = False,
 ) -> None:
     """Show a story's context, now or at a moment of the past."""
-    _program.run(_show(store, story, at, clock, role, phase or "", subtask, as_json=as_json))
+    asked = {"role": role, "phase": phase or "", "subtask_id": subtask, "token_budget": budget}
+    _program.run(_show(store, story, (at, clock), policy, asked, why=why, as_json=as_json))
 
 
 async def _show(
-    store: str, story_id: str, at: str | None, clock: str, role: str, phase: str, subtask: str, *, as_json: bool
+    store: str,
+    story_id: str,
+    moment: tuple[str | None, str],
+    policy: Path | None,
+    asked: dict[str, Any],
+    *,
+    why: bool,
+    as_json: bool,
 ) -> None:
+    contexts, (at, clock) = _contexts(policy), moment
+    kind = clock_named(clock)
+    until = None if at is None else kind(checked_moment("timestamp", at))
     async with open_stories(store, create=False, snapshots=IN_MEMORY) as stories:
-        found = await context_of(
-            stories, story_id, role=role, phase=phase, subtask_id=subtask, timestamp=at, clock=clock
-        )
+        found = await context_of(stories, story_id, until, contexts=contexts, **asked)
+        behind = await events_behind(stories, story_id, found.version) if why else {}
+    statements = [
+        statement._asdict()
+        | {"events": [{"version": e.version, "event": e.event_type} for e in behind.get(statement[:2], ())]}
+        for statement in found.rendered.statements
+    ]
     if as_json:
         _print_json(
             {
@@ -357,69 +402,323 @@ async def _show(
                 "version": found.version,
                 "position": str(found.token),
                 "hash": found.hash,
-                "token_count": found.tokens,
+                "token_count": found.rendered.tokens,
                 "context": found.text,
+                "scopes": found.scopes,
+                "empty_scopes": found.empty,
+                "withheld_scopes": found.withheld,
+                "omitted": [omission._asdict() for omission in found.rendered.omitted],
+                "statements": statements,
             }
         )
         return
     _out.print(_safe(found.text))
+    if why:
+        _out.print(_why(statements))
+    for name, scopes in (("scopes", found.scopes), ("empty", found.empty), ("withheld", found.withheld)):
+        _err.print(f"{name}: {', '.join(scopes) or 'none'}", style="dim")
+    _err.print(f"tokens: {found.rendered.tokens}", style="dim")
+    for omission in found.rendered.omitted:
+        left = "left out" if omission.left == "nothing" else f"cut to {omission.left}"
+        _err.print(_safe(f"{omission.entity_type} {omission.entity_id}: {left}, {omission.reason}"), style="dim")
     _err.print(f"version {found.version}, position {found.token}", style="dim")
 
 
-@app.command("log")
-def show_log(
+def _why(statements: list[dict[str, Any]]) -> Table:
+    """Return which events say what is stated."""
+    table = _table("stated", "id", "by", "events")
+    for one in statements:
+        events = ", ".join(f"{event['version']} {event['event']}" for event in one["events"])
+        table.add_row(*(_safe(value) for value in (one["entity_type"], one["entity_id"], one["scope"], events)))
+    return table
+
+
+Clock = Annotated[
+    str, typer.Option(help="Which clock timestamps are of: recorded (when the log learned it) or occurred.")
+]
+_MOMENT = "a version, a timestamp in ISO 8601, or a position"
+_POSITION = re.compile(r"[0-9a-f]{32}:\d+")
+
+
+@app.command("log", hidden=True)
+@app.command("history")
+def show_history(
     story: Annotated[str, typer.Argument(help="The story's id.")],
+    event_types: Annotated[
+        list[str] | None, typer.Option("--event", help="Only events of this name, for example DecisionAdded.")
+    ] = None,
+    actor: Annotated[str, typer.Option(help="Only what this one did.")] = "",
+    kind: Annotated[str, typer.Option(help=f"Only events of a kind of thing: {', '.join(ENTITY_TYPES)}.")] = "",
+    id: Annotated[str, typer.Option(help="Only events of the thing with this id.")] = "",
+    after: Annotated[str, typer.Option(help=f"Only what came after {_MOMENT}.")] = "",
+    until: Annotated[str, typer.Option(help=f"Only what came until {_MOMENT}.")] = "",
+    clock: Clock = "recorded",
     store: StoreUrl = DEFAULT_STORE,
     as_json: AsJson = False,
 ) -> None:
-    """Show a story's events: who, what, when and why."""
-    _program.run(_show_log(store, story, as_json=as_json))
+    """Show a story's events: who, when, why, and what each made different."""
+    request = pb.GetHistoryRequest(
+        story_id=story,
+        event_types=event_types or (),
+        actor=actor,
+        entity_type=kind,
+        entity_id=id,
+        after=_moment(after, clock),
+        until=_moment(until, clock),
+        page_size=1_000,
+    )
+    _program.run(_show_history(store, request, as_json=as_json))
 
 
-async def _show_log(store: str, story_id: str, *, as_json: bool) -> None:
+async def _show_history(store: str, request: pb.GetHistoryRequest, *, as_json: bool) -> None:
     async with open_stories(store, create=False, snapshots=IN_MEMORY) as stories:
-        await stories.ask(story_id)
-        async for commit in stories.store.commits(stories.stream(story_id)):
-            for event in commit.events:
-                row = _log_row(event)
+        while True:
+            page = await history(stories, request)
+            for entry in page.entries:
                 if as_json:
-                    _print_json(row)
+                    _print_json(_entry_row(entry))
                 else:
-                    _out.print(_log_text(row))
+                    _out.print(_entry_text(entry))
+            request.page_token = page.next_page_token
+            if not request.page_token:
+                return
 
 
-def _log_row(event: Event) -> dict[str, Any]:
-    what = MessageToDict(event.message, preserving_proto_field_name=True)
-    why = what.pop("reason", "")
+def _moment(text: str, clock: str) -> pb.Moment | None:
+    """Return the moment that a word names; no word names none."""
+    if not text:
+        return None
+    if text.isdecimal() and text.isascii():
+        # What is over the field's range is over every story's version too.
+        return pb.Moment(version=min(int(text), 2**31 - 1), clock=clock)
+    return pb.Moment(position=text) if _POSITION.fullmatch(text) else pb.Moment(timestamp=text, clock=clock)
+
+
+def _entry_row(entry: pb.HistoryEntry) -> dict[str, Any]:
     return {
-        "version": event.version,
-        "position": event.position,
-        "occurred_at": event.occurred_at.isoformat(),
-        "recorded_at": event.recorded_at.isoformat(),
-        "who": event.commit.metadata.actor,
-        "event": event.raw.type.rpartition(".")[2].removesuffix("Event"),
-        "what": what,
-        "why": why,
-        "cause": event.commit.metadata.causation_id,
-        "correlation": event.commit.metadata.correlation_id,
+        "version": entry.version,
+        "position": int(entry.position.rpartition(":")[2]),
+        "occurred_at": entry.occurred_at,
+        "recorded_at": entry.recorded_at,
+        "who": entry.actor,
+        "event": entry.event_type,
+        "kind": entry.entity_type,
+        "id": entry.entity_id,
+        "what": json.loads(entry.payload),
+        "changes": _change_rows(entry.changes),
+        "why": entry.reason,
+        "cause": entry.cause,
+        "correlation": entry.correlation_id,
+        "commit": entry.commit_id,
     }
 
 
-def _log_text(row: dict[str, Any]) -> Text:
-    text = Text(f"{row['version']:>5} ", style="bold")
-    text.append(f"{row['occurred_at'][:19]}Z ", style="cyan")
-    text.append(f"{row['event']} ", style="bold")
-    text.append("  ".join(f"{key}={_brief(value)}" for key, value in row["what"].items()))
-    text.append(f"\n      by {_clean(row['who']) or 'unknown'}", style="dim")
-    if row["why"]:
-        text.append(f", because {_clean(row['why'])}", style="dim")
+def _change_rows(changes: Iterable[pb.FieldChange]) -> list[dict[str, Any]]:
+    return [
+        {"field": change.field, "before": _value(change.before), "after": _value(change.after)} for change in changes
+    ]
+
+
+def _value(text: str) -> Any:
+    return json.loads(text) if text else None
+
+
+def _entry_text(entry: pb.HistoryEntry) -> Text:
+    text = Text.assemble(
+        (f"{entry.version:>5} ", "bold"),
+        (f"{entry.occurred_at[:19]}Z ", "cyan"),
+        (f"{_clean(entry.event_type)} ", "bold"),
+        _brief(entry.entity_id, 79 - 28 - len(entry.event_type)),
+    )
+    if not entry.entity_type:
+        text.append(f"\n      cannot be read: {_brief(json.loads(entry.payload)['unreadable'], 57)}", style="red")
+    text.append(_changes_text(entry.changes))
+    text.append(f"\n      by {_clean(entry.actor) or 'unknown'}", style="dim")
+    if entry.reason:
+        text.append(f", because {_clean(' '.join(entry.reason.split()))}", style="dim")
     return text
 
 
-def _brief(value: Any) -> str:
+def _changes_text(changes: Iterable[pb.FieldChange]) -> Text:
+    """Return a line for each change, as much of it as fits into 80 columns."""
+    text = Text()
+    for change in changes:
+        before, after = _value(change.before), _value(change.after)
+        room = 79 - len(f"      {change.field}: ")
+        if change.before and change.after:
+            before, after = _from_where_they_differ(before, after, room)
+            half = max((room - len(" → ")) // 2, 10)
+            # What is short leaves its room to the other.
+            left = _brief(before, max(half, room - 3 - len(_brief(after, room))))
+            shown = f"{left} → {_brief(after, max(half, room - 3 - len(left)))}"
+        else:
+            shown = _brief(after, room) if change.after else f"{_brief(before, room - 7)} → none"
+        text.append(f"\n      {_clean(change.field)}: ", style="dim").append(shown)
+    return text
+
+
+def _from_where_they_differ(before: Any, after: Any, room: int) -> tuple[Any, Any]:
+    """Return two long texts from shortly before where they part, so that what is shown of them is different."""
+    if not isinstance(before, str) or not isinstance(after, str) or len(before) + len(after) < room:
+        return before, after
+    start = len(os.path.commonprefix([before, after])) - 10  # noqa: RUF071 (of texts, which are no paths)
+    return ("…" + before[start:], "…" + after[start:]) if start > 0 else (before, after)
+
+
+def _brief(value: Any, room: int) -> str:
     shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     shown = _clean(" ".join(shown.split()))
-    return shown if len(shown) <= _BRIEF else shown[: _BRIEF - 1] + "…"
+    return shown if len(shown) <= room else shown[: max(room - 1, 0)] + "…"
+
+
+@app.command("diff")
+def show_diff(
+    story: Annotated[str, typer.Argument(help="The story's id.")],
+    earlier: Annotated[
+        str, typer.Option(help=f"Since when: {_MOMENT}.", show_default="before the story's first event")
+    ] = "",
+    later: Annotated[str, typer.Option(help=f"Until when: {_MOMENT}.", show_default="now")] = "",
+    clock: Clock = "recorded",
+    store: StoreUrl = DEFAULT_STORE,
+    as_json: AsJson = False,
+) -> None:
+    """Show what is different in a story between two moments."""
+    request = pb.DiffContextRequest(story_id=story, earlier=_moment(earlier, clock), later=_moment(later, clock))
+    _program.run(_show_diff(store, request, as_json=as_json))
+
+
+async def _show_diff(store: str, request: pb.DiffContextRequest, *, as_json: bool) -> None:
+    async with open_stories(store, create=False, snapshots=IN_MEMORY) as stories:
+        found = await diff(stories, request)
+    if as_json:
+        _print_json(_diff_row(found))
+        return
+    for entity in found.entities:
+        text = Text(f"{_SIGNS[entity.change]} ", style="bold")
+        text.append(f"{entity.entity_type} ").append(_clean(entity.entity_id), style="bold")
+        # What is gone is told by its name; the past still has the rest.
+        text.append(_changes_text(entity.fields if entity.change != "GONE" else ()))
+        _out.print(text)
+    for related in found.relations:
+        _out.print(Text(f"{_SIGNS[related.change]} ", style="bold").append(_relation_text(related.relation)))
+    counts = Counter(entity.change for entity in found.entities)
+    told = ", ".join(f"{counts[change]} {change.lower()}" for change in _SIGNS)
+    relations = Counter(related.change for related in found.relations)
+    told += f"\nrelations: {relations['ADDED']} added, {relations['GONE']} gone"
+    _out.print(f"version {found.earlier_version} to {found.later_version}: {told}", style="dim")
+
+
+_SIGNS: Final = {"ADDED": "+", "CHANGED": "~", "GONE": "-"}
+
+
+def _diff_row(found: pb.DiffContextResponse) -> dict[str, Any]:
+    return {
+        "earlier": {"version": found.earlier_version, "position": found.earlier_position},
+        "later": {"version": found.later_version, "position": found.later_position},
+        "entities": [
+            {
+                "change": entity.change,
+                "kind": entity.entity_type,
+                "id": entity.entity_id,
+                "fields": _change_rows(entity.fields),
+            }
+            for entity in found.entities
+        ],
+        "relations": [{"change": one.change, "relation": _relation_row(one.relation)} for one in found.relations],
+    }
+
+
+def _relation_row(relation: pb.DecisionRelation) -> list[str]:
+    return [relation.src_id, relation.relation_type, relation.dst_id]
+
+
+def _relation_text(relation: pb.DecisionRelation) -> str:
+    return _clean(" ".join(_relation_row(relation)))
+
+
+@app.command("why")
+def show_why(
+    story: Annotated[str, typer.Argument(help="The story's id.")],
+    decision: Annotated[str, typer.Argument(help="The decision's id.")],
+    at: Annotated[str, typer.Option(help=f"As of when: {_MOMENT}.", show_default="now")] = "",
+    clock: Clock = "recorded",
+    store: StoreUrl = DEFAULT_STORE,
+    as_json: AsJson = False,
+) -> None:
+    """Show why a decision is as it is: its events, what caused them, what it rests on and what rests on it."""
+    request = pb.ExplainDecisionRequest(story_id=story, decision_id=decision, at=_moment(at, clock))
+    _program.run(_show_why(store, request, as_json=as_json))
+
+
+async def _show_why(store: str, request: pb.ExplainDecisionRequest, *, as_json: bool) -> None:
+    async with open_stories(store, create=False, snapshots=IN_MEMORY) as stories:
+        found = await explain(stories, request)
+    if as_json:
+        _print_json(_why_row(found))
+        return
+    _out.print(_safe(_decision_text(found.decision)), style="bold")
+    if found.decision.decided_by:
+        _out.print(_safe(f"decided by {found.decision.decided_by}, {found.decision.decided_at}"))
+    _out.print("\nWhat was recorded of it", style="bold")
+    for entry in found.events:
+        _out.print(_entry_text(entry))
+    _listed("What caused it", map(_cause_text, found.causes))
+    _listed("What it rests on", map(_dependency_text, found.dependencies))
+    _listed("What rests on it", map(_dependency_text, found.dependents))
+    _err.print(f"version {found.version}, position {found.position}", style="dim")
+
+
+def _listed(heading: str, lines: Iterable[str]) -> None:
+    _out.print(f"\n{heading}", style="bold")
+    for line in list(lines) or ["  nothing"]:
+        _out.print(_safe(line))
+
+
+def _decision_text(decision: pb.Decision) -> str:
+    return f"{decision.id} [{decision.status}] {' '.join(decision.title.split())}".rstrip()
+
+
+def _cause_text(cause: pb.Cause) -> str:
+    if not cause.events:
+        return f"  {cause.entity_type} {cause.entity_id}"
+    versions = ", ".join(str(entry.version) for entry in cause.events)
+    return f"  {cause.entity_type} {cause.entity_id}, of which tell the versions {versions}"
+
+
+def _dependency_text(found: pb.Dependency) -> str:
+    told = f"{found.decision.id}, which the story does not have" if found.missing else _decision_text(found.decision)
+    versions = ", ".join(str(event.version) for event in found.events)
+    start = "  " * found.distance
+    return f"{start}{told}\n{start}  {_relation_text(found.relation)}; versions {versions}"
+
+
+def _why_row(found: pb.ExplainDecisionResponse) -> dict[str, Any]:
+    return {
+        "decision": _decision_row(found.decision),
+        "events": [_entry_row(entry) for entry in found.events],
+        "causes": [
+            {"kind": cause.entity_type, "id": cause.entity_id, "events": [_entry_row(entry) for entry in cause.events]}
+            for cause in found.causes
+        ],
+        "dependencies": [_dependency_row(one) for one in found.dependencies],
+        "dependents": [_dependency_row(one) for one in found.dependents],
+        "version": found.version,
+        "position": found.position,
+    }
+
+
+def _decision_row(decision: pb.Decision) -> dict[str, str]:
+    return {field.name: getattr(decision, field.name) for field in pb.Decision.DESCRIPTOR.fields}
+
+
+def _dependency_row(found: pb.Dependency) -> dict[str, Any]:
+    return {
+        "decision": _decision_row(found.decision),
+        "distance": found.distance,
+        "relation": _relation_row(found.relation),
+        "versions": [event.version for event in found.events],
+        "missing": found.missing,
+    }
 
 
 NatsServer = Annotated[
@@ -441,7 +740,13 @@ async def _list_dead_letters(nats: str, subject: str, *, as_json: bool) -> None:
             if as_json:
                 _print_json(_letter_row(letter))
             else:
-                row = (letter.sequence, letter.subject, letter.event_id, letter.deliveries, _brief(letter.reason))
+                row = (
+                    letter.sequence,
+                    letter.subject,
+                    letter.event_id,
+                    letter.deliveries,
+                    _brief(letter.reason, _BRIEF),
+                )
                 table.add_row(*(_safe(value) for value in row))
     if not as_json:
         _out.print(table)

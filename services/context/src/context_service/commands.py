@@ -23,6 +23,7 @@ class Fault(Enum):
     INVALID = "invalid"
     NOT_FOUND = "not found"
     PRECONDITION = "precondition"
+    LATE = "late"
 
 
 class Violation(msgspec.Struct, frozen=True):

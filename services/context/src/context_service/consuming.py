@@ -17,6 +17,7 @@ from eventstore import InvalidInput, StoreFull, StoreUnavailable
 from google.protobuf.json_format import MessageToDict
 from projections import Deployed
 from projections.memory import MemoryModel
+from prometheus_client import Counter
 
 from context_service import dead_letters
 from context_service.bus import ANSWERS, DEAD, REQUESTS, Bus, BusUnavailable, TooLarge
@@ -154,6 +155,12 @@ class _Consumer:
         # By subject: nothing while all is well.
         self._troubles: dict[str, str] = dict.fromkeys(SUBJECTS, "starting")
         self._absent: set[str] = set()
+        self._count = Counter(
+            "context_messages",
+            "Messages by what became of them: done, again (it comes again later) or dead",
+            ["subject", "outcome"],
+            registry=monitor.registry,
+        )
 
     async def run(self) -> None:
         """Take in messages until told to stop."""
@@ -214,8 +221,9 @@ class _Consumer:
         message = _incoming(raw)
         self._in_hand[raw.reply] = raw
         try:
-            wait = await self._settled(message, raw.metadata.num_delivered)
-            await (raw.ack() if wait is None else raw.nak(wait))
+            outcome, wait = await self._settled(message, raw.metadata.num_delivered)
+            await (raw.nak(wait) if wait else raw.ack())
+            self._count.labels(message.subject, outcome).inc()
         except _Stopped:
             with suppress(Exception):
                 await raw.nak()
@@ -224,11 +232,11 @@ class _Consumer:
         finally:
             del self._in_hand[raw.reply]
 
-    async def _settled(self, message: Incoming, deliveries: int) -> float | None:
-        """Handle a message; return None when it need not come again, else after how many seconds it shall."""
+    async def _settled(self, message: Incoming, deliveries: int) -> tuple[str, float]:
+        """Handle a message; return what became of it, and after how many seconds it shall come again if it shall."""
         if deliveries > len(self._backoff) + _CRASHES:
             await self._bury(message, deliveries, f"it came {deliveries} times and was never finished")
-            return None
+            return "dead", 0.0
         try:
             answer = await self._patiently(lambda: self._handler.handle(message))
         except _Stopped:
@@ -237,12 +245,12 @@ class _Consumer:
             refused = _refusal(error)
             certain = any(violation.fault is Fault.INVALID for violation in refused.violations)
             if not certain and deliveries <= len(self._backoff):
-                return self._backoff[deliveries - 1]
+                return "again", self._backoff[deliveries - 1]
             await self._answer(message, {"event_id": event_id_of(message), "error": _told(refused)})
             await self._bury(message, deliveries, str(refused))
-        else:
-            await self._answer(message, answer)
-        return None
+            return "dead", 0.0
+        await self._answer(message, answer)
+        return "done", 0.0
 
     async def _answer(self, message: Incoming, answer: dict[str, Any]) -> None:
         """Publish an answer where somebody waits for one; whoever is answered twice sees it by the event's id."""

@@ -2,64 +2,177 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+import asyncio
+import sys
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from eventstore import InvalidInput, Token, WrongLog
 
 from context_service.commands import Fault, Refused, Violation
+from context_service.policy import Policy
+from context_service.selection import select
 from context_service.stories import clock_named
 from context_service.story import content_hash
-from context_service.text import Blocks, count_tokens, render
+from context_service.text import render
 from context_service.times import parse_moment
 from context_service.words import PHASES, ROLES, phase_named, role_named
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from eventstore import Token, Until
+    from eventstore import Until
 
     from context_service.stories import Stories
+    from context_service.story import Story
+    from context_service.text import Rendered
+
+MOST_BYTES: Final = 64 * 1024 * 1024
+PATIENCE_SECONDS: Final = 5.0
+_POLL_SECONDS: Final = 0.02
+# What a statement or an omission takes besides its words, which are mostly the story's own.
+_ENTRY_BYTES: Final = 160
 
 
 class Context(NamedTuple):
     """A story's context as it was at a version."""
 
-    blocks: Blocks
-    #: The blocks under their headings.
-    text: str
-    tokens: int
+    rendered: Rendered
     version: int
     token: Token
     #: Over all of the story's content.
     hash: str
+    #: What the policy grants, those of it for which the story has nothing, and what it does not grant.
+    scopes: tuple[str, ...]
+    empty: tuple[str, ...]
+    withheld: tuple[str, ...]
+    #: False while a commit may still be recorded before the moment that was asked for.
+    final: bool
+
+    @property
+    def text(self) -> str:
+        """The blocks under their headings."""
+        return self.rendered.text
+
+
+class Contexts:
+    """What a process answers with: its policy, and the contexts it has made, those used last, within so many bytes.
+
+    A context follows from its key, so that none of them is ever wrong: a version of a story is the same for ever.
+    """
+
+    def __init__(self, policy: Policy | None = None, *, most_bytes: int = MOST_BYTES) -> None:
+        self.policy: Final = policy or Policy.load()
+        self._most: Final = most_bytes
+        self._made: OrderedDict[_Key, Context] = OrderedDict()
+        self._bytes = 0
+
+    def get(self, key: _Key) -> Context | None:
+        """Return a context made before."""
+        found = self._made.get(key)
+        if found is not None:
+            self._made.move_to_end(key)
+        return found
+
+    def keep(self, key: _Key, context: Context) -> None:
+        """Keep a context, at the cost of those not used for the longest time."""
+        if key not in self._made:
+            self._bytes += _size(context)
+        self._made[key] = context
+        while self._bytes > self._most:
+            self._bytes -= _size(self._made.popitem(last=False)[1])
+
+
+class _Key(NamedTuple):
+    """All that a context depends on within a policy."""
+
+    log_id: str
+    story_id: str
+    version: int
+    role: str
+    phase: str
+    subtask_id: str
+    budget: int
+
+
+def _size(context: Context) -> int:
+    rendered = context.rendered
+    entries = len(rendered.statements) + len(rendered.omitted)
+    return 2 * sys.getsizeof(rendered.text) + _ENTRY_BYTES * entries
 
 
 async def context_of(
     stories: Stories,
     story_id: str,
+    until: Until | None = None,
     *,
     role: str,
+    contexts: Contexts,
     phase: str = "",
     subtask_id: str = "",
-    timestamp: str | None = None,
-    clock: str = "",
-    until: Until | None = None,
+    token_budget: int = 0,
 ) -> Context:
-    """Return a story's context, now, at a moment (ISO 8601) on a clock, or as of a bound.
+    """Return a story's context, now or as of a bound.
+
+    Its statements do not name their events.
 
     Raises:
-        Refused: a word means nothing, or there was no such story or subtask.
+        Refused: a word means nothing, the budget is too small, or there was no such story or subtask.
         EventStoreError: the log cannot be read.
     """
-    role, phase = checked_role(role), _checked_phase(phase)
-    kind = clock_named(clock)
-    if timestamp is not None:
-        until = kind(checked_moment("timestamp", timestamp))
+    role, phase = checked_role(role), checked_phase(phase) if phase else ""
+    if token_budget < 0:
+        raise refused(Fault.INVALID, "token_budget", f"expected 0 or more, got {token_budget}")
     folded = await stories.ask(story_id, until)
     story = folded.state
     if subtask_id and subtask_id not in story.subtasks:
         raise refused(Fault.NOT_FOUND, "subtask_id", f"the story has no subtask {subtask_id!r}")
-    blocks = render(story_id, story, role=role, phase=phase or story.phase, subtask_id=subtask_id)
-    text = blocks.joined()
-    return Context(blocks, text, count_tokens(text), folded.version, folded.token, content_hash(story))
+    key = _Key(folded.log_id, story_id, folded.version, role, phase or story.phase, subtask_id, token_budget)
+    context = contexts.get(key)
+    if context is None:
+        scopes = contexts.policy.scopes(key.phase, role)
+        context = _made(key, story, scopes, folded.token)
+        contexts.keep(key, context)
+    return context._replace(final=folded.final)
+
+
+def bound_at(timestamp: str, clock: str) -> Until:
+    """Return the bound that a moment (ISO 8601) on a clock is.
+
+    Raises:
+        Refused: there is no such clock, or the text names no moment.
+    """
+    return clock_named(clock)(checked_moment("timestamp", timestamp))
+
+
+def _made(key: _Key, story: Story, scopes: tuple[str, ...], token: Token) -> Context:
+    selection = select(story, scopes, role=key.role, subtask_id=key.subtask_id)
+    rendered = render(key.story_id, selection, role=key.role, phase=key.phase, budget=key.budget)
+    empty, withheld = tuple(selection.empty), tuple(selection.withheld)
+    return Context(rendered, key.version, token, content_hash(story), scopes, empty, withheld, final=False)
+
+
+async def wait_for_position(stories: Stories, position: str) -> None:
+    """Return when the log has reached a position (``<log id>:<position>``); an empty one is reached.
+
+    Raises:
+        Refused: it is no position of this log, or was not reached in time.
+        EventStoreError: the log cannot be read.
+    """
+    if not position:
+        return
+    try:
+        wanted = stories.store.checked(Token.parse(position))
+    except (InvalidInput, WrongLog) as error:
+        problem = error.problem if isinstance(error, InvalidInput) else "expected a position of this log"
+        raise refused(Fault.INVALID, "min_position", problem) from None
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while (await stories.store.head()).position < wanted:  # noqa: ASYNC110 (other processes write to the log)
+                await asyncio.sleep(_POLL_SECONDS)
+    except TimeoutError:
+        problem = f"the log has not come so far within {PATIENCE_SECONDS:g} s"
+        raise refused(Fault.LATE, "min_position", problem) from None
 
 
 def refused(fault: Fault, field: str, description: str) -> Refused:
@@ -79,8 +192,13 @@ def checked_role(text: str) -> str:
     return role
 
 
-def _checked_phase(text: str) -> str:
-    phase = phase_named(text) if text else ""
+def checked_phase(text: str) -> str:
+    """Return the phase that a caller's word means.
+
+    Raises:
+        Refused: it means none.
+    """
+    phase = phase_named(text)
     if phase is None:
         raise refused(Fault.INVALID, "phase", f"expected one of {', '.join(PHASES)}; got {text!r}")
     return phase

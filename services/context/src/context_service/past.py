@@ -291,16 +291,22 @@ def fields_of(story: Story, subject: Subject) -> _Fields:
     """
     kind, id = subject
     if kind == "CASE":
-        own = {name: getattr(story, name) for name in _CASE_FIELDS}
         lists = {"last_transition": story.transitions, "last_dispatch": story.dispatches}
-        return own | {name: values[-1] for name, values in lists.items() if values}
-    return _fields(getattr(story, _KEPT[kind]).get(id)) if kind in _KEPT else {}
+        return _fields(story, _CASE_FIELDS) | {name: values[-1] for name, values in lists.items() if values}
+    return _thing_fields(getattr(story, _KEPT[kind]).get(id)) if kind in _KEPT else {}
 
 
-def _fields(thing: msgspec.Struct | None) -> _Fields:
+def _thing_fields(thing: msgspec.Struct | None) -> _Fields:
     if thing is None:
         return {}
-    return {name: getattr(thing, name) for name in thing.__struct_fields__ if name not in {"id", "order"}}
+    return _fields(thing, tuple(name for name in thing.__struct_fields__ if name not in {"id", "order"}))
+
+
+def _fields(thing: Any, names: tuple[str, ...]) -> _Fields:
+    """Return fields by name, each attribute being one."""
+    found = {name: getattr(thing, name) for name in names}
+    attributes = found.pop("attributes", {})
+    return found | {f"attributes.{name}": attributes[name] for name in sorted(attributes)}
 
 
 def _changes(fact: Fact) -> Iterator[pb.FieldChange]:
@@ -328,18 +334,17 @@ def differences(story_id: str, before: Story, after: Story) -> tuple[list[pb.Ent
     entities = list(_case_difference(story_id, before, after))
     for kind, name in _KEPT.items():
         entities += _differences(kind, getattr(before, name), getattr(after, name))
-    relations = []
-    if before.links is not after.links:
-        changed = [(link, "GONE") for link in before.links if link not in after.links]
-        changed += [(link, "ADDED") for link in after.links if link not in before.links]
-        relations = [
-            pb.RelationDiff(
-                change=change,
-                relation=pb.DecisionRelation(src_id=link.source, dst_id=link.target, relation_type=link.kind),
-            )
-            for link, change in sorted(changed)
-        ]
-    return entities, relations
+    return entities, list(_relation_differences(before, after))
+
+
+def _relation_differences(before: Story, after: Story) -> Iterator[pb.RelationDiff]:
+    if before.links is after.links:
+        return
+    # Tuples, whose hash costs a tenth of what a link's does.
+    then, now = ({msgspec.structs.astuple(link) for link in story.links} for story in (before, after))
+    for source, kind, target in sorted(then ^ now):
+        relation = pb.DecisionRelation(src_id=source, dst_id=target, relation_type=kind)
+        yield pb.RelationDiff(change="ADDED" if (source, kind, target) in now else "GONE", relation=relation)
 
 
 def _case_difference(story_id: str, before: Story, after: Story) -> Iterator[pb.EntityDiff]:
@@ -355,11 +360,11 @@ def _differences(kind: str, before: Map[str, Any], after: Map[str, Any]) -> list
     found: list[tuple[int, pb.EntityDiff]] = []
     for id in dict.fromkeys([*before, *after]):
         then, now = before.get(id), after.get(id)
-        if then is now:
+        if then is now or then == now:
             continue
         order = max(getattr(thing, "order", 0) for thing in (then, now) if thing is not None)
         then, now = _there(then), _there(now)
-        fields = list(_different(_fields(then), _fields(now)))
+        fields = list(_different(_thing_fields(then), _thing_fields(now)))
         if fields or (then is None) != (now is None):
             subject = Subject(kind, id)
             found.append((order, _difference(subject, fields, was=then is not None, is_=now is not None)))

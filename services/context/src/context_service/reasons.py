@@ -139,8 +139,9 @@ class _Recorded:
         self._facts: defaultdict[Subject, list[Fact]] = defaultdict(list)
         self._subjects: set[Subject] = set()
         for fact in recorded:
-            self._subjects.update(fact.concerned[:1])
-            for subject in fact.concerned:
+            subjects = fact.concerned
+            self._subjects.update(subjects[:1])
+            for subject in subjects:
                 self._facts[subject].append(fact)
 
     def about(self, subject: Subject) -> list[Fact]:

@@ -169,7 +169,8 @@ class _View:
             or task_of(decision) in mine
             or _is(decision.decided_by, self.role)
         }
-        return set(_reached(seeds, edges.out))
+        # What another story decided is named, but nothing is known of it.
+        return _reached(seeds, edges.out).keys() & self.decisions.keys()
 
     def all_relations(self) -> list[Link]:
         """Return all relations between decisions, and what decisions affect."""

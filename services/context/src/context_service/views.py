@@ -43,16 +43,16 @@ NOWHERE: Final = "none"
 
 @asynccontextmanager
 async def open_views(
-    stories: Stories, *, graph: str = "", cache: str = "", bus: Bus | None = None
+    stories: Stories, bus: Bus | None = None, /, *, graph: str = "", cache: str = ""
 ) -> AsyncIterator[list[Deployed]]:
     """Open the read models of some stories.
 
     Args:
         stories: of which log.
+        bus: where updates of stories are published; None publishes none.
         graph: where the decision graph lives: ``neo4j://user:password@host:7687``, ``sqlite:///graph.db``, or ``none``.
             When empty, a SQLite file beside a SQLite log, else memory.
         cache: where the planning cache lives: ``valkey://host:6379/0``, ``memory://``, or ``none``. When empty, memory.
-        bus: where updates of stories are published; None publishes none.
 
     Raises:
         InvalidInput: a URL is none of these, or needs a driver that is not installed.
@@ -118,7 +118,7 @@ async def deployed() -> AsyncIterator[list[Deployed]]:
     ):
         by_default = "" if file_beside(stories.store.backend, "graph") else NOWHERE
         graph, cache = setting("CONTEXT_GRAPH") or by_default, setting("CONTEXT_CACHE", "")
-        async with open_views(stories, graph=graph, cache=cache, bus=bus) as views:
+        async with open_views(stories, bus, graph=graph, cache=cache) as views:
             yield [view for view in views if not isinstance(view.model, MemoryModel)]
 
 

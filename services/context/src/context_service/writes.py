@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections import defaultdict
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from context_service.changes import summary_role
 from context_service.commands import (
     Change,
     DecisionPayload,
@@ -18,12 +20,17 @@ from context_service.commands import (
     Violation,
 )
 from context_service.history import alternatives_in
+from context_service.past import Subject, concerned, event_type_of
+from context_service.v1 import context_pb2 as pb
 from context_service.words import id_problem
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
-    from context_service.v1 import context_pb2 as pb
+    from eventstore import Handled
+
+    from context_service.story import Story
 
 # Ids made of a key are of this name space; any fixed one would do.
 _DECISIONS: Final = uuid.UUID("6f0d7a4e-3c1b-4f5e-9a57-2f8f1b0c6d21")
@@ -84,6 +91,37 @@ def transition(request: pb.TransitionPhaseRequest, asking: Asking) -> UpdateStor
 
 def _asked(story_id: str, asking: Asking, change: Change) -> UpdateStory:
     return UpdateStory(story_id, (change,), asking.actor, asking.at)
+
+
+def results(command: UpdateStory, done: Handled[Story]) -> list[pb.ChangeResult]:
+    """Return what became of each change: the events about its entity that the command recorded."""
+    recorded: defaultdict[Subject, list[pb.EventReference]] = defaultdict(list)
+    first = done.version - len(done.events) + 1
+    for version, message in enumerate(done.events, first):
+        type = event_type_of(message.DESCRIPTOR.full_name)
+        reference = pb.EventReference(version=version, position=str(done.token), event_type=type)
+        for subject in concerned(message, command.story_id):
+            recorded[subject].append(reference)
+    return [_result(change, _entity(change, command), recorded) for change in command.changes]
+
+
+def _entity(change: Change, command: UpdateStory) -> Subject:
+    if change.entity_type == "CASE":
+        return Subject("CASE", command.story_id)
+    if change.entity_type == "SUMMARY":
+        return Subject("SUMMARY", summary_role(change, command))
+    return Subject(change.entity_type, change.entity_id)
+
+
+def _result(change: Change, entity: Subject, recorded: Mapping[Subject, list[pb.EventReference]]) -> pb.ChangeResult:
+    events = recorded.get(entity, [])
+    return pb.ChangeResult(
+        operation=change.operation,
+        entity_type=entity.entity_type,
+        entity_id=entity.entity_id,
+        changed=bool(events),
+        events=events,
+    )
 
 
 def named_as_in_request(error: Refused, *, entity_id: str = "story_id", **names: str) -> Refused:
