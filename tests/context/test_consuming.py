@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import os
+import sys
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -214,15 +216,15 @@ async def test_each_subject(bus: Bus, admin: Admin, stories: Stories) -> None:
 
 
 async def test_answers(bus: Bus, admin: Admin, stories: Stories) -> None:
-    """An update is answered with what the call answers, a rehydration with the fields of the call."""
+    """An update is answered with what the call answers, a rehydration of the same event with the fields of the call."""
     async with service(bus, stories):
         await send(admin, "context.update.request", STORY)
         said = await answer(bus, "e-story")
         folded = await stories.ask("S-1")
         assert (said["story_id"], said["version"], said["position"]) == ("S-1", 3, str(folded.token))
         assert said["warnings"] == []
-        await send(admin, "context.rehydrate.request", {"case_id": "S-1", "event_id": "e-2"})
-        said = await answer(bus, "e-2", "context.rehydrate.response")
+        await send(admin, "context.rehydrate.request", {"case_id": "S-1", "event_id": "e-story"})
+        said = await answer(bus, "e-story", "context.rehydrate.response")
         assert (said["case_id"], said["generated_at_ms"], said["packs"], said["version"]) == ("S-1", "7", {}, 3)
 
 
@@ -523,3 +525,52 @@ async def test_server_restarts(tmp_path: Path, stories: Stories) -> None:
 
 async def _not_ready(monitor: Monitor) -> bool:
     return not monitor.health(NAME).ready
+
+
+async def command(server: NatsServer, *words: object) -> tuple[int, str, str]:
+    """Run the command ``context dead-letters``."""
+    program = [sys.executable, "-m", "context_service", "dead-letters", *map(str, words)]
+    environ = {**os.environ, "CONTEXT_NATS": server.url, "COLUMNS": "200", "NO_COLOR": "1"}
+    process = await asyncio.create_subprocess_exec(*program, stdout=-1, stderr=-1, env=environ)
+    out, err = await process.communicate()
+    return process.returncode or 0, out.decode(), err.decode()
+
+
+async def test_command(server: NatsServer, bus: Bus, admin: Admin, stories: Stories) -> None:
+    """`dead-letters` lists, shows and replays, all of them, those of a subject, or one."""
+    async with service(bus, stories):
+        await send(admin, "planning.epic.created", {"title": "Üsers"})
+        await send(admin, "planning.project.created", b"\xff")
+        await letters(bus, 2)
+        # One after the other, however they came.
+        first, second = sorted([letter async for letter in dead_letters(bus)], key=lambda letter: letter.subject)
+    listed, shown, rows, wrong, unclear = await asyncio.gather(
+        command(server, "list"),
+        command(server, "show", first.sequence),
+        command(server, "list", "--json", "--subject", "planning.project.created"),
+        command(server, "replay", "99"),
+        command(server, "replay"),
+    )
+    assert (listed[0], len(listed[1].splitlines())) == (0, 3)
+    assert (
+        "planning.epic.created     PLANNING:1  1           body: Object missing required field `epic_id`" in listed[1]
+    )
+    assert json.loads(shown[1]) == {
+        "subject": "planning.epic.created",
+        "reason": "body: Object missing required field `epic_id`",
+        "event_id": "PLANNING:1",
+        "stream": "PLANNING",
+        "stream_sequence": 1,
+        "deliveries": 1,
+        "headers": {},
+        "sequence": first.sequence,
+        "body": '{"title": "\\u00dcsers"}',
+    }
+    assert [json.loads(row)["sequence"] for row in rows[1].splitlines()] == [second.sequence]
+    assert (wrong[0], wrong[2].strip().endswith("there is no dead letter 99")) == (1, True)
+    assert (unclear[0], "name one by its number, or --all" in unclear[2]) == (2, True)
+    one, others = ("replay", second.sequence), ("replay", "--all", "--subject", "planning.epic.created")
+    done = await asyncio.gather(command(server, *one), command(server, *others))
+    assert [out for _, out, _ in done] == ["1 replayed\n"] * 2
+    assert [letter async for letter in dead_letters(bus)] == []
+    assert (await admin.api("STREAM.INFO.PLANNING"))["state"]["messages"] == 4

@@ -740,13 +740,8 @@ async def _list_dead_letters(nats: str, subject: str, *, as_json: bool) -> None:
             if as_json:
                 _print_json(_letter_row(letter))
             else:
-                row = (
-                    letter.sequence,
-                    letter.subject,
-                    letter.event_id,
-                    letter.deliveries,
-                    _brief(letter.reason, _BRIEF),
-                )
+                reason = _brief(letter.reason, 60)
+                row = (letter.sequence, letter.subject, letter.event_id, letter.deliveries, reason)
                 table.add_row(*(_safe(value) for value in row))
     if not as_json:
         _out.print(table)

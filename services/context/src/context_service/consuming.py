@@ -8,6 +8,7 @@ the log cannot be written nothing counts against a message: it stays in hand.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
@@ -257,8 +258,10 @@ class _Consumer:
         subject = SUBJECTS[message.subject].answer
         if not subject:
             return
-        outcome = f"error:{message.sequence}" if "error" in answer else "done"
-        headers = {"Nats-Msg-Id": f"{msgspec.json.encode(answer['event_id']).hex()}:{outcome}"}
+        # Requests on two subjects may be of one event, and one that failed may be replayed.
+        outcome = f"error {message.sequence}" if "error" in answer else "done"
+        told = msgspec.json.encode((subject, answer["event_id"], outcome))
+        headers = {"Nats-Msg-Id": hashlib.sha256(told).hexdigest()}
         try:
             await self._patiently(lambda: self._bus.publish(subject, msgspec.json.encode(answer), headers))
         except TooLarge as error:
