@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-import os
 import sys
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
+from context_service import cli
 from context_service import consuming as consuming_module
 from context_service.bus import DEAD, OWNED, REQUESTS, Bus, Misfit, open_bus
 from context_service.commands import Change, PhasePayload, UpdateStory
@@ -19,7 +19,8 @@ from context_service.consuming import BACKOFF, NAME, Handler, consuming, taking_
 from context_service.dead_letters import DeadLetter, dead_letters, replay
 from context_service.messages import EVENT_ID, SUBJECTS, Incoming, durable_of
 from context_service.v1 import context_pb2 as pb
-from eventstore import EventStore, Metadata, StoreUnavailable, commit_id_of
+from eventstore import EventStore, InvalidInput, Metadata, StoreUnavailable, commit_id_of
+from eventstore.terminal import console
 from nats.aio.msg import Msg
 from nats.js.api import ConsumerConfig
 from projections import Monitor
@@ -527,35 +528,35 @@ async def _not_ready(monitor: Monitor) -> bool:
     return not monitor.health(NAME).ready
 
 
-async def command(server: NatsServer, *words: object) -> tuple[int, str, str]:
-    """Run the command ``context dead-letters``."""
-    program = [sys.executable, "-m", "context_service", "dead-letters", *map(str, words)]
-    environ = {**os.environ, "CONTEXT_NATS": server.url, "COLUMNS": "200", "NO_COLOR": "1"}
-    process = await asyncio.create_subprocess_exec(*program, stdout=-1, stderr=-1, env=environ)
-    out, err = await process.communicate()
-    return process.returncode or 0, out.decode(), err.decode()
+@pytest.fixture
+def printed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[[], str]:
+    """What commands have printed since it was asked for."""
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(cli, "_out", console(soft_wrap=True))
+    return lambda: capsys.readouterr().out
 
 
-async def test_command(server: NatsServer, bus: Bus, admin: Admin, stories: Stories) -> None:
-    """`dead-letters` lists, shows and replays, all of them, those of a subject, or one."""
+async def test_command(
+    server: NatsServer, bus: Bus, admin: Admin, stories: Stories, printed: Callable[[], str]
+) -> None:
+    """`dead-letters` lists, shows and replays: all of them, those of a subject, or one."""
     async with service(bus, stories):
         await send(admin, "planning.epic.created", {"title": "Üsers"})
+        await letters(bus)
         await send(admin, "planning.project.created", b"\xff")
-        await letters(bus, 2)
-        # One after the other, however they came.
-        first, second = sorted([letter async for letter in dead_letters(bus)], key=lambda letter: letter.subject)
-    listed, shown, rows, wrong, unclear = await asyncio.gather(
-        command(server, "list"),
-        command(server, "show", first.sequence),
-        command(server, "list", "--json", "--subject", "planning.project.created"),
-        command(server, "replay", "99"),
-        command(server, "replay"),
-    )
-    assert (listed[0], len(listed[1].splitlines())) == (0, 3)
-    assert (
-        "planning.epic.created     PLANNING:1  1           body: Object missing required field `epic_id`" in listed[1]
-    )
-    assert json.loads(shown[1]) == {
+        first, second = await letters(bus, 2)
+    printed()
+    await cli._list_dead_letters(server.url, "", as_json=False)
+    heading, line, _ = printed().splitlines()
+    assert heading.split() == ["seq", "subject", "event", "deliveries", "reason"]
+    assert line.rstrip().split(maxsplit=4) == [
+        *("1", "planning.epic.created", "PLANNING:1", "1"),
+        "body: Object missing required field `epic_id`",
+    ]
+    await cli._list_dead_letters(server.url, "planning.project.created", as_json=True)
+    assert json.loads(printed())["sequence"] == second.sequence
+    await cli._show_dead_letter(server.url, first.sequence)
+    assert json.loads(printed()) == {
         "subject": "planning.epic.created",
         "reason": "body: Object missing required field `epic_id`",
         "event_id": "PLANNING:1",
@@ -566,11 +567,38 @@ async def test_command(server: NatsServer, bus: Bus, admin: Admin, stories: Stor
         "sequence": first.sequence,
         "body": '{"title": "\\u00dcsers"}',
     }
-    assert [json.loads(row)["sequence"] for row in rows[1].splitlines()] == [second.sequence]
-    assert (wrong[0], wrong[2].strip().endswith("there is no dead letter 99")) == (1, True)
-    assert (unclear[0], "name one by its number, or --all" in unclear[2]) == (2, True)
-    one, others = ("replay", second.sequence), ("replay", "--all", "--subject", "planning.epic.created")
-    done = await asyncio.gather(command(server, *one), command(server, *others))
-    assert [out for _, out, _ in done] == ["1 replayed\n"] * 2
+    with pytest.raises(InvalidInput, match="there is no dead letter 99"):
+        await cli._replay_dead_letters(server.url, "", 99)
+    with pytest.raises(InvalidInput, match="got nothing"):
+        await cli._replay_dead_letters("", "", 1)
+    await cli._replay_dead_letters(server.url, "", second.sequence)
+    await cli._replay_dead_letters(server.url, "planning.story.created", None)
+    await cli._replay_dead_letters(server.url, "planning.epic.created", None)
+    assert printed() == "1 replayed\n0 replayed\n1 replayed\n"
     assert [letter async for letter in dead_letters(bus)] == []
     assert (await admin.api("STREAM.INFO.PLANNING"))["state"]["messages"] == 4
+
+
+def test_command_words(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """`dead-letters replay` wants to be told which."""
+    monkeypatch.setattr(sys, "argv", ["context", "dead-letters", "replay", "--nats", "nats://127.0.0.1:1"])
+    with pytest.raises(SystemExit) as exited:
+        cli.main()
+    assert exited.value.code == 2
+    assert "name one by its number, or --all" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("http://h:1", "nats://", "nats://h:1/STREAM", "nats://h:1?replicas=2", "nats://h:1?colour=red"),
+        "nats://me:secret@h:1?requests=made",
+    ],
+)
+async def test_wrong_urls(url: str) -> None:
+    """A URL that is not understood is refused with what was expected, and without its password."""
+    with pytest.raises(InvalidInput, match="expected") as refused:
+        async with open_bus(url):
+            pass
+    assert refused.value.field == "nats"
+    assert "secret" not in str(refused.value)
