@@ -370,17 +370,6 @@ class TestRefusals:
         assert (error.code(), details(error)) == (Code.INVALID_ARGUMENT, ["commit"])
         assert len(await log_of(stories)) == 1
 
-    @pytest.mark.parametrize(
-        "method",
-        [
-            "GetGraphRelationships",
-        ],
-    )
-    async def test_not_yet(self, client: Client, method: str) -> None:
-        """Calls that are still to come are UNIMPLEMENTED."""
-        error = await failing(getattr(client.stub, method)(getattr(pb, f"{method}Request")()))
-        assert error.code() == Code.UNIMPLEMENTED
-
 
 class TestWords:
     @pytest.mark.parametrize(

@@ -270,13 +270,14 @@ class TestReading:
             assert max(len(line) for line in out.splitlines()) < 80
 
     @pytest.mark.parametrize(
-        "words", ["", "ls", "show", "history", "diff", "why", "log", "import", "import peps", "serve", "demo"]
+        "words",
+        ["", "ls", "show", "history", "diff", "why", "log", "import", "import peps", "serve", "demo", "dead-letters"],
     )
-    def test_help(self, context: Any, words: list[str]) -> None:
+    def test_help(self, context: Any, words: str) -> None:
         """Every command explains itself."""
-        said = context(*words, "--help")
+        said = context(*words.split(), "--help")
         assert (said.code, said.err) == (0, "")
-        assert " ".join(["context", *words]) in said.out
+        assert f"context {words}".strip() in said.out
 
     def test_terminal_commands_in_texts(self, context: Any, tmp_path: Path) -> None:
         """What stands in a log cannot command the terminal, nor be taken for markup or emoji."""
@@ -546,6 +547,16 @@ def get(address: str) -> tuple[int, str]:
 
 
 class TestServe:
+    @pytest.mark.parametrize("text", [None, "phases: {DOC: {qa: [EVERYTHING]}}"])
+    def test_trap_11_no_start_without_a_policy(self, context: Any, tmp_path: Path, text: str | None) -> None:
+        """A policy file that is missing or wrong ends `serve` before it serves anything."""
+        if text is not None:
+            (tmp_path / "policy.yaml").write_text(text)
+        said = context("serve", "--policy", "policy.yaml", "--listen", "127.0.0.1:0")
+        assert (said.code, said.out) == (1, "")
+        assert said.err.startswith("context: policy.yaml: ")
+        assert not (tmp_path / "context.db").exists()
+
     def test_settings(self, tmp_path: Path) -> None:
         """The service prints its settings at the start, and what it is not told it takes from the environment."""
         store = f"sqlite:///{tmp_path}/from-env.db?durability=normal"

@@ -32,6 +32,22 @@ if TYPE_CHECKING:
 Graph = tuple[set[tuple[str, str, str]], set[tuple[str, str, str]]]
 
 
+ENDS = {
+    "HAS_PLAN": ("Case", "PlanVersion"),
+    "HAS_SUBTASK": ("PlanVersion", "Subtask"),
+    "HAS_DECISION": ("Case", "Decision"),
+    "CONTAINS_DECISION": ("PlanVersion", "Decision"),
+    "REQUIRES": ("Subtask", "Subtask"),
+    "AFFECTS": ("Decision", "Subtask"),
+}
+
+
+def ends(edge: tuple[str, str, str]) -> list[tuple[str, str]]:
+    """Return the kinds and ids of what a relation relates."""
+    type, *ids = edge
+    return list(zip(ENDS.get(type, ("Decision", "Decision")), ids, strict=True))
+
+
 def told(stories: dict[str, Story]) -> Graph:
     """Tell the graph of some stories: nodes by kind, id and status or phase; relations by type and ends."""
     nodes: dict[tuple[str, str], str] = {}
@@ -56,20 +72,7 @@ def told(stories: dict[str, Story]) -> Graph:
                 if before:
                     edges.add(("CONTAINS_DECISION", max(before, key=lambda plan: plan.order).id, decision.id))
         edges.update((link.kind, link.source, link.target) for link in state.links)
-    ends = {
-        "HAS_PLAN": ("Case", "PlanVersion"),
-        "HAS_SUBTASK": ("PlanVersion", "Subtask"),
-        "HAS_DECISION": ("Case", "Decision"),
-        "CONTAINS_DECISION": ("PlanVersion", "Decision"),
-        "REQUIRES": ("Subtask", "Subtask"),
-        "AFFECTS": ("Decision", "Subtask"),
-    }
-    held = {
-        (type, source, target)
-        for type, source, target in edges
-        if (ends.get(type, ("Decision", "Decision"))[0], source) in nodes
-        and (ends.get(type, ("Decision", "Decision"))[1], target) in nodes
-    }
+    held = {edge for edge in edges if all(end in nodes for end in ends(edge))}
     return {(kind, id, status) for (kind, id), status in nodes.items()}, held
 
 

@@ -9,16 +9,17 @@ from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from context_service import graph_neo4j
+from context_service import graph_neo4j, relationships
 from context_service.graph import KINDS, TYPES
 from context_service.stories import codec
 from context_service.views import all_ready, open_views, projecting
 from eventstore import EventStore, open_store
 from neo4j import AsyncDriver, AsyncGraphDatabase
-from projections import Batching, Monitor, rebuild, run, wait_for
+from projections import Batching, Deployed, Monitor, rebuild, run, wait_for
 from projections.neo4j import Neo4jModel
 from valkey.asyncio import Valkey
 
+from tests.context.questions import Asked, Questions, compared
 from tests.context.test_graph import as_of, states, told, write_history
 from tests.context.test_views import settled, write
 
@@ -113,6 +114,9 @@ async def test_random_histories(driver: AsyncDriver, seed: int) -> None:
         found = await rebuild(graph_neo4j.GRAPH, store, Neo4jModel(driver))
         assert not found.difference
         assert await drawn(driver) == told(state)
+        view = Deployed(graph_neo4j.GRAPH, store, Neo4jModel(driver))
+        asked = Asked(relationships.Graph(view, graph_neo4j.around), {})
+        assert await compared(asked, chance, 20) > 10
 
 
 async def test_emptied(driver: AsyncDriver, imported: Imported) -> None:
@@ -145,3 +149,37 @@ async def test_both_emptied(stories: Stories, neo4j_2026: str, valkey: str) -> N
             assert [(row["a"], row["b"]) for row in found.records] == [("D2", "D1"), ("D3", "D2")]
             assert json.loads(await client.get("swe:case:S-1:spec"))["title"] == "Log in"
             assert all_ready(views, monitor)
+
+
+class QuestionsInNeo4j(Questions):
+    """A server of which nobody else uses the graph meanwhile."""
+
+    server = ""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def url(cls, request: pytest.FixtureRequest) -> str:
+        url: str = request.getfixturevalue(cls.server)
+
+        async def clear() -> None:
+            async with emptied(url):
+                pass
+
+        asyncio.run(clear())
+        return url
+
+
+@pytest.mark.usefixtures("neo4j_5")
+class TestQuestionsOn5(QuestionsInNeo4j):
+    """The oldest version."""
+
+    __test__ = True
+    server = "neo4j_5"
+
+
+@pytest.mark.usefixtures("neo4j_2026")
+class TestQuestionsOn2026(QuestionsInNeo4j):
+    """The newest version."""
+
+    __test__ = True
+    server = "neo4j_2026"

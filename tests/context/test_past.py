@@ -14,6 +14,7 @@ from context_service.commands import Refused
 from context_service.events.v1 import events_pb2 as events
 from context_service.history import STEPS
 from context_service.past import EVENT_TYPES, Subject, concerned, differences, fields_of, subject_of
+from context_service.reasons import explain
 from context_service.stories import Stories, codec
 from context_service.story import EMPTY, Decision, Milestone, Plan, Story, Subtask, Summary, content_hash
 from context_service.v1 import context_pb2 as pb
@@ -178,14 +179,14 @@ def test_order_of_what_differs() -> None:
     """Things come by kind and then as the story got them, relations by their names."""
     history = [
         events.ContextCreatedEvent(title="t"),
-        added("D-10"),
         added("D-9"),
+        added("D-10"),
         events.SubtaskAddedEvent(subtask_id="T-1"),
         linked("D-9", "BLOCKS", "D-10"),
         linked("D-10", "DEPENDS_ON", "D-9"),
     ]
     entities, relations = differences("S-1", EMPTY, fold(history))
-    assert [one.entity_id for one in entities] == ["S-1", "T-1", "D-10", "D-9"]
+    assert [one.entity_id for one in entities] == ["S-1", "T-1", "D-9", "D-10"]
     assert [one.relation.src_id for one in relations] == ["D-10", "D-9"]
 
 
@@ -241,6 +242,26 @@ def test_changes_add_up_to_the_state(history: list[Message]) -> None:
         for link, by in story.links.items()
     }
     assert {k: v for k, v in found.items() if v} == {k: v for k, v in expected.items() if v}
+
+
+async def test_a_dispatch_is_a_change() -> None:
+    """Handing out a subtask changes the story, which keeps who works on it last."""
+    dispatched = events.TaskDispatchedEvent(subtask_id="T-1", agent_id="ann", role="qa")
+    [entry] = await entries(await recorded(MemoryBackend(), [dispatched]))
+    assert (entry.entity_type, entry.entity_id) == ("SUBTASK", "T-1")
+    last = '{"subtask_id":"T-1","agent_id":"ann","role":"qa","at":""}'
+    assert list(entry.changes) == [pb.FieldChange(field="last_dispatch", after=last)]
+
+
+async def test_facts_inside_a_commit(stories: Stories) -> None:
+    """Facts after a version inside a commit begin with the next event, and with the story as it was before that."""
+    history = [events.ContextCreatedEvent(title="t"), events.StoryChangedEvent(title="u"), added("D-1")]
+    await stories.store.append(stories.stream("S-1"), history, expected=0)
+    found = [fact async for fact in past.facts(stories, "S-1", after=1, until=3)]
+    assert [(fact.event.version, fact.before.title, fact.after.title) for fact in found] == [
+        (2, "t", "u"),
+        (3, "u", "u"),
+    ]
 
 
 async def test_an_event_that_became_several() -> None:
@@ -606,7 +627,13 @@ def test_only_refusals(asked: list[pb.GetHistoryRequest]) -> None:
     async def run() -> None:
         stories = await recorded(MemoryBackend(), [events.ContextCreatedEvent(), added("D-1")])
         for request in asked:
-            with suppress(Refused):
-                await past.history(stories, request)
+            id, moment = request.story_id, request.until
+            for asking in (
+                past.history(stories, request),
+                past.diff(stories, pb.DiffContextRequest(story_id=id, earlier=moment, later=asked[0].until)),
+                explain(stories, pb.ExplainDecisionRequest(story_id=id, decision_id="D-1", at=moment)),
+            ):
+                with suppress(Refused):
+                    await asking
 
     asyncio.run(run())

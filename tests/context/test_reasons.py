@@ -9,6 +9,7 @@ from context_service.events.v1 import events_pb2 as events
 from context_service.reasons import Reached, events_behind, resting_on, rests_on
 from context_service.story import EMPTY, Link, Story
 from context_service.v1 import context_pb2 as pb
+from context_service.words import PHASES, ROLES
 from eventstore import Metadata, Position, Token
 from hypothesis import given
 from hypothesis import strategies as st
@@ -220,6 +221,7 @@ async def test_events_behind(explained: Stories) -> None:
     assert {subject: versions(found) for subject, found in behind.items()} == {
         ("CASE", "S-1"): [1],
         ("SUBTASK", "T-1"): [2],
+        ("PLAN", ""): [2],
         ("DECISION", "D-1"): [3, 4, 8, 10],
         ("DECISION", "D-2"): [4, 5, 6, 7],
         ("DECISION", "D-3"): [6],
@@ -232,3 +234,45 @@ async def test_events_behind(explained: Stories) -> None:
     [reference] = behind["SUBTASK", "T-1"]
     position = str(Token(explained.store.log_id, Position(2)))
     assert reference == pb.EventReference(version=2, position=position, event_type="SubtaskAdded")
+
+
+CELLS = [(phase, role) for phase in PHASES for role in ROLES]
+
+
+@pytest.mark.contract
+@pytest.mark.parametrize(("phase", "role"), CELLS)
+async def test_a_sparse_story_names_its_events(client: Client, role: str, phase: str) -> None:
+    """So does a story with nothing but a subtask, whose plan is a count of those."""
+    await create(client)
+    await client.update("S-1", client.change("CREATE", "SUBTASK", "T-1", role=role))
+    answer = await client.get("S-1", role, phase=phase, why=True)
+    assert [(one.entity_type, one.entity_id) for one in answer.statements if not one.events] == []
+
+
+@pytest.mark.contract
+@pytest.mark.parametrize(("phase", "role"), CELLS)
+async def test_every_statement_names_its_events(client: Client, stories: Stories, role: str, phase: str) -> None:
+    """Whatever a context states, of whatever kind, names the events that say so, when it is asked why."""
+    await create(client, timestamp="2020-01-01")
+    change = client.change
+    await client.update(
+        "S-1",
+        change("CREATE", "PLAN", "P-1", version=1, author_id="ann"),
+        change("CREATE", "SUBTASK", "T-1", role=role, plan_id="P-1"),
+        change("CREATE", "DECISION", "D-1", status="APPROVED", affects=["T-1"], depends_on=["D-2"]),
+        change("CREATE", "DECISION", "D-2", status="APPROVED", supersedes=["D-9"]),
+        change("CREATE", "MILESTONE", "M-1", event_type="human_edit"),
+        change("CREATE", "SUMMARY", role=role, text="done so far"),
+    )
+    await client.update("S-1", change("UPDATE", "DECISION", "D-1", status="IMPLEMENTED"))
+    answer = await client.get("S-1", role, phase=phase, why=True)
+    seen = {event.version: event for one in answer.statements for event in one.events}
+    commits = [commit async for commit in stories.store.commits(stories.stream("S-1"))]
+    assert {version: event.event_type + "Event" for version, event in seen.items()} == {
+        event.version: event.raw.type.rpartition(".")[2]
+        for commit in commits
+        for event in commit.events
+        if event.version in seen
+    }
+    assert [(one.entity_type, one.entity_id) for one in answer.statements if not one.events] == []
+    assert all(not one.events for one in (await client.get("S-1", role, phase=phase)).statements)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from eventstore import Snapshot, SnapshotStore
     from neo4j import AsyncDriver, AsyncTransaction
-    from projections import Name
+    from projections import Name, Record
 
 # Far above what anything takes, also where many tests share a machine: nothing here is about these two.
 LEASE: Final = 5.0
@@ -255,6 +255,28 @@ async def test_waiting_ends(scene: Scene) -> None:
         with pytest.raises(ModelUnavailable):
             await hasty.commit(key, b"1", expected=1)
     assert await hasty.commit(key, b"1", expected=1)
+
+
+async def test_read(scene: Scene) -> None:
+    """While a view is read nobody writes it, and its record says where it is; what is written so is not kept."""
+    key = scene.projection.name
+    hasty = Neo4jModel(scene.driver, transaction_seconds=0.5)
+
+    async def look(tx: AsyncTransaction, record: Record | None) -> int:
+        await tx.run(f"MATCH (n:{scene.labels[0]}) DETACH DELETE n")
+        with pytest.raises(ModelUnavailable):
+            await hasty.commit(key, None, expected=(await hasty.load(key) or (b"", 0))[1])
+        return 0 if record is None else record.position
+
+    async def none(tx: AsyncTransaction, record: Record | None) -> bool:
+        return record is None
+
+    assert await scene.model.read(key, none)
+    last = await scene.append("1", 1)
+    async with scene.running():
+        await scene.until(last)
+    assert await scene.model.read(key, look) == 1
+    assert await scene.commits() == 1
 
 
 async def test_record_is_read_whole(scene: Scene) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
-    from projections import Batch, Name, Rebuilt
+    from projections import Batch, Name, Rebuilt, Record
 
     Setup: TypeAlias = Callable[[sqlite3.Connection, Name], None]
     Apply: TypeAlias = Callable[[sqlite3.Connection, Batch], None]
@@ -248,6 +248,25 @@ async def test_triggers_compared(tmp_path: Path) -> None:
         made.run("CREATE VIEW another__b__sums_1 AS SELECT id FROM rows")
         await rebuild(made.projection, scene.store, scene.model, swap="never")
     assert made.run(MADE) == [("another__b__sums_1",), ("count_rows",), ("put",), ("top",), ("topmost",)]
+
+
+async def test_read(tmp_path: Path) -> None:
+    """What is read is of one moment, with the record of that moment, and what is written meanwhile is not kept."""
+    made = Made(tmp_path, table, insert, "rows")
+
+    def look(tx: sqlite3.Connection, record: Record | None) -> tuple[int, list[Any]]:
+        made.run("INSERT INTO rows VALUES ('other', 1)")
+        tx_rows = tx.execute("SELECT id FROM rows ORDER BY id").fetchall()
+        return 0 if record is None else record.position, tx_rows
+
+    def spoil(tx: sqlite3.Connection, record: Record | None) -> None:
+        tx.execute("DELETE FROM rows")
+
+    async with made.open() as scene:
+        assert await scene.model.read("sums", look) == (1, [("1",)])
+        await scene.model.read("sums", spoil)
+        assert await scene.model.read("nobody", lambda tx, record: record) is None
+    assert made.run("SELECT id FROM rows ORDER BY id") == [("1",), ("other",)]
 
 
 async def test_no_database(tmp_path: Path) -> None:

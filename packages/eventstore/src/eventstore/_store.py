@@ -38,7 +38,7 @@ from eventstore._values import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Collection, Sequence
     from datetime import datetime
     from types import TracebackType
 
@@ -189,7 +189,7 @@ class EventStore:
 
     async def follow(
         self, *, after: int | Token = 0, categories: Collection[str] = (), types: Collection[str] = ()
-    ) -> AsyncIterator[Commit | Progress]:
+    ) -> AsyncGenerator[Commit | Progress]:
         """Yield the log's commits after a position as they come, without end, none skipped or repeated.
 
         A ``Progress`` comes when everything has been read, and at least every second while nothing passes the filters.

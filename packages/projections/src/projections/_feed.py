@@ -98,7 +98,7 @@ class Feed:
             self._error = error
             self._some.set()
         finally:
-            await following.aclose()  # type: ignore[attr-defined]
+            await following.aclose()
 
     def _full(self, times: int) -> bool:
         return len(self._items) >= times * self._batching.commits or self._bytes >= times * self._batching.bytes

@@ -6,9 +6,10 @@ gets another one, which may change the schema and nothing else.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 import msgspec
 from eventstore import InvalidInput, Position, Snapshot, StoreUnavailable, Version
@@ -18,6 +19,7 @@ from projections._errors import ModelUnavailable
 from projections._model import Stored
 from projections._naming import canonical, word_of
 from projections._neo4j_server import QUIET, Server, fault_of, quoted, translated
+from projections._record import from_bytes
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
 
     from projections._model import Changes
     from projections._projection import Name
+    from projections._record import Record
+
+T = TypeVar("T")
 
 _SWEEP_TIMES: Final = 60
 _PAGE: Final = 1_000
@@ -42,6 +47,7 @@ _RECORDS: Final = "CREATE CONSTRAINT IF NOT EXISTS FOR (r:ProjectionRecord) REQU
 # A reader takes no lock and may see one property before a change and another one after it, even of one node. What is
 # read must therefore be one property, which holds the revision too.
 _LOAD: Final = "MATCH (r:ProjectionRecord {key: $p.key}) RETURN r.record"
+_HOLD: Final = "MATCH (r:ProjectionRecord {key: $p.key}) SET r.lock = '' RETURN r.record"
 _NEW: Final = "MERGE (r:ProjectionRecord {key: $p.key}) ON CREATE SET r.revision = 0"
 _OLD: Final = "MATCH (r:ProjectionRecord {key: $p.key})"
 # The SET comes before the comparison because it locks the node. The other way round, two compare, then wait for each
@@ -77,8 +83,8 @@ class Neo4jModel:
     makes has no name, or one that ``name`` has made. Neo4j never forgets the name of a label or type, and each rebuild
     brings new ones.
 
-    Who must see a whole batch or nothing of it begins by ``MATCH (r:ProjectionRecord {key: 'orders'}) SET r.lock = ''``
-    in a transaction, reads, and rolls back: meanwhile the projection waits.
+    Who must see a whole batch or nothing of it uses ``read``, or begins by ``MATCH (r:ProjectionRecord {key: 'orders'})
+    SET r.lock = ''`` in a transaction, reads, and rolls back: meanwhile the projection waits.
 
     Args:
         driver: of whichever address and user; open, and closed by whoever opened it.
@@ -91,15 +97,13 @@ class Neo4jModel:
         self._server = Server(driver, database, transaction_seconds)
         self._seconds = transaction_seconds
         self._long = transaction_seconds * _SWEEP_TIMES
+        self._reading = asyncio.Lock()
 
     async def load(self, key: str) -> Stored | None:
         """Return a record."""
         with translated():
             rows = await self._server.rows(_LOAD, key=key)
-        if not rows:
-            return None
-        revision, _, record = rows[0][0].partition(" ")
-        return Stored(record.encode("latin-1"), int(revision))
+        return _stored(rows[0][0]) if rows else None
 
     async def commit(
         self, key: str, record: bytes | None, *, expected: int, changes: Changes[AsyncTransaction] | None = None
@@ -126,6 +130,21 @@ class Neo4jModel:
             if sweep is not None:
                 await self._drop_schema(sweep.gone)
         return True
+
+    async def read(self, projection: str, look: Callable[[AsyncTransaction, Record | None], Awaitable[T]]) -> T:
+        """Read a view as it is at one checkpoint, that of its record, None when there is none; it waits meanwhile.
+
+        Args:
+            projection: whose view and record.
+            look: reads; what it writes is not kept.
+        """
+        # Many would wait for each other in the server, in no order, and the projection with them.
+        with translated():
+            async with self._reading, self._server.transaction(self._seconds, **QUIET) as tx:
+                row = await (await tx.run(_HOLD, p={"key": projection})).single()
+                found = await look(tx, None if row is None else from_bytes(_stored(row[0]).record))
+                await tx.rollback()
+                return found
 
     def _transaction(self, sweep: _Sweep | None) -> AbstractAsyncContextManager[AsyncTransaction]:
         return (
@@ -192,6 +211,11 @@ class Neo4jModel:
         """Return changes that put a generation's nodes and relationships in the live ones' place."""
         live, rebuilt = _Owned.of(owns, str), _Owned.of(owns, name)
         return _Sweep([*live.making_way(), *rebuilt.becoming_plain(), f"MATCH (old:{_GONE}) DETACH DELETE old"])
+
+
+def _stored(text: str) -> Stored:
+    revision, _, record = text.partition(" ")
+    return Stored(record.encode("latin-1"), int(revision))
 
 
 class _Sweep:

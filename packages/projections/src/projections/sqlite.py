@@ -20,6 +20,7 @@ from eventstore import InvalidInput
 from projections._errors import ModelRefused, ModelUnavailable
 from projections._model import Stored
 from projections._naming import canonical, word_of
+from projections._record import from_bytes
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from projections._model import Changes
     from projections._projection import Name
+    from projections._record import Record
 
 T = TypeVar("T")
 
@@ -117,6 +119,25 @@ class SqliteModel:
     ) -> bool:
         """Make changes and replace a record."""
         return await self._do(lambda connection: _commit(connection, key, record, expected, changes))
+
+    async def read(self, projection: str, look: Callable[[sqlite3.Connection, Record | None], T]) -> T:
+        """Read views as they are at one moment: the record of one, None when there is none, is of the same moment.
+
+        Args:
+            projection: whose record.
+            look: reads, on the writer thread; what it writes is not kept.
+        """
+
+        def work(connection: sqlite3.Connection) -> T:
+            connection.execute("BEGIN")
+            try:
+                found = _load(connection, projection)
+                return look(connection, None if found is None else from_bytes(found.record))
+            finally:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+
+        return await self._do(work)
 
     def naming(self, projection: str, generation: int) -> Name:
         """Put the generation behind each table's name."""

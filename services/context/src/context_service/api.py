@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+from contextlib import aclosing, asynccontextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias, TypeVar
 
@@ -11,7 +12,7 @@ import grpc
 from eventstore import Conflict, EventStoreError, InvalidInput, Metadata, StoreFull, StoreUnavailable
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
-from context_service import past, reasons, rehydration, writes
+from context_service import past, reasons, rehydration, watching, writes
 from context_service.changes import timestamp
 from context_service.commands import Fault, Refused, UpdateStory, Violation, parse_changes
 from context_service.contexts import (
@@ -20,21 +21,23 @@ from context_service.contexts import (
     checked_moment,
     checked_phase,
     checked_role,
+    context_message,
     context_of,
     refused,
     wait_for_position,
 )
+from context_service.relationships import GraphUnavailable, related
 from context_service.story import content_hash
 from context_service.v1 import context_pb2 as pb
 from context_service.v1 import context_pb2_grpc
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from eventstore import Handled, Until
 
     from context_service.bundles import Bundles
-    from context_service.contexts import Context
+    from context_service.relationships import Graph
     from context_service.stories import Stories
     from context_service.story import Story
 
@@ -46,7 +49,6 @@ _CODES: Final = {
     Fault.PRECONDITION: grpc.StatusCode.FAILED_PRECONDITION,
     Fault.LATE: grpc.StatusCode.DEADLINE_EXCEEDED,
 }
-
 #: Who asks, where nobody said.
 ANONYMOUS: Final = "anonymous"
 
@@ -69,32 +71,43 @@ def answered(
 
     @functools.wraps(method)
     async def answering(self: Any, request: Request, context: grpc.aio.ServicerContext[Any, Any]) -> Answer:
-        try:
+        async with _translated(context):
             return await method(self, request, context)
-        except Refused as error:
-            await _refuse(context, error)
-        except InvalidInput as error:
-            await _refuse(context, Refused([Violation(Fault.INVALID, error.field, error.problem)]))
-        except Conflict as error:
-            message = f"the story is at version {error.actual}, not {error.expected}; read it again, or try again"
-            await context.abort(grpc.StatusCode.ABORTED, message)
-        except StoreFull:
-            _log.exception("the store is full")
-            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "the store has no room left; nothing was written")
-        except StoreUnavailable:
-            _log.exception("the store is not available")
-            await context.abort(
-                grpc.StatusCode.UNAVAILABLE, "the store is not available; try again with the same idempotency key"
-            )
-        except EventStoreError:
-            _log.exception("the store cannot answer")
-            await context.abort(grpc.StatusCode.DATA_LOSS, "the story's record cannot be read")
-        except Exception:  # noqa: BLE001 (whatever it is, it has been logged and is not for callers)
-            _log.exception("the service failed")
-            await context.abort(grpc.StatusCode.INTERNAL, "the service failed; its log says why")
         raise AssertionError("abort always raises")
 
     return answering
+
+
+@asynccontextmanager
+async def _translated(context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[None]:
+    try:
+        yield
+    except grpc.aio.AbortError:
+        raise
+    except Refused as error:
+        await _refuse(context, error)
+    except InvalidInput as error:
+        await _refuse(context, Refused([Violation(Fault.INVALID, error.field, error.problem)]))
+    except Conflict as error:
+        message = f"the story is at version {error.actual}, not {error.expected}; read it again, or try again"
+        await context.abort(grpc.StatusCode.ABORTED, message)
+    except GraphUnavailable as error:
+        _log.warning("the graph cannot answer: %s", error, exc_info=error.__cause__)
+        await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
+    except StoreFull:
+        _log.exception("the store is full")
+        await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "the store has no room left; nothing was written")
+    except StoreUnavailable:
+        _log.exception("the store is not available")
+        await context.abort(
+            grpc.StatusCode.UNAVAILABLE, "the store is not available; try again with the same idempotency key"
+        )
+    except EventStoreError:
+        _log.exception("the store cannot answer")
+        await context.abort(grpc.StatusCode.DATA_LOSS, "the story's record cannot be read")
+    except Exception:  # noqa: BLE001 (whatever it is, it has been logged and is not for callers)
+        _log.exception("the service failed")
+        await context.abort(grpc.StatusCode.INTERNAL, "the service failed; its log says why")
 
 
 async def _refuse(context: grpc.aio.ServicerContext[Any, Any], error: Refused) -> NoReturn:
@@ -121,11 +134,15 @@ class ContextService(context_pb2_grpc.ContextServiceServicer):
         *,
         contexts: Contexts | None = None,
         bundles: Bundles | None = None,
+        graph: Graph | None = None,
+        stopping: Callable[[], bool] = lambda: False,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._stories = stories
         self._contexts = contexts or Contexts()
         self._bundles = bundles
+        self._graph = graph
+        self._stopping = stopping
         self._now = now
 
     @answered
@@ -294,6 +311,17 @@ class ContextService(context_pb2_grpc.ContextServiceServicer):
         moment = pb.Moment(version=request.version)
         return await self._context(request, await past.checked_until(self._stories, request.story_id, "", moment))
 
+    async def WatchContext(  # noqa: N802 (the interface's name)
+        self, request: pb.WatchContextRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> AsyncIterator[pb.WatchContextResponse]:
+        """Answer with a story as of now, then with each of its changes."""
+        async with _translated(context), aclosing(watching.watch(self._stories, self._contexts, request)) as updates:
+            async for update in updates:
+                if self._stopping():
+                    await context.abort(grpc.StatusCode.UNAVAILABLE, "this process is stopping; watch again")
+                if update is not None:
+                    yield update
+
     @answered
     async def GetHistory(  # noqa: N802 (the interface's name)
         self, request: pb.GetHistoryRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -315,29 +343,19 @@ class ContextService(context_pb2_grpc.ContextServiceServicer):
         """Answer with the events, causes and dependencies behind a decision."""
         return await reasons.explain(self._stories, request)
 
-
-def context_message(
-    found: Context, behind: Mapping[tuple[str, str], Sequence[pb.EventReference]]
-) -> pb.GetContextResponse:
-    """Return a context as the message for callers, its statements with the events behind them."""
-    blocks = found.rendered.blocks
-    return pb.GetContextResponse(
-        context=found.text,
-        token_count=found.rendered.tokens,
-        version=str(found.version),
-        blocks=pb.PromptBlocks(system=blocks.system, context=blocks.context, tools=blocks.tools),
-        position=str(found.token),
-        hash=found.hash,
-        scopes=found.scopes,
-        empty_scopes=found.empty,
-        withheld_scopes=found.withheld,
-        # Of thousands of them, messages of their own would take three times as long.
-        omitted=[omission._asdict() for omission in found.rendered.omitted],
-        statements=[
-            statement._asdict() | {"events": behind.get(statement[:2], ())} for statement in found.rendered.statements
-        ],
-        final=found.final,
-    )
+    @answered
+    async def GetGraphRelationships(  # noqa: N802 (the interface's name)
+        self, request: pb.GetGraphRelationshipsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.GetGraphRelationshipsResponse:
+        """Answer with what is around a node of the graph, now or at a position."""
+        return await related(
+            self._graph,
+            request.node_id,
+            request.node_type,
+            depth=request.depth,
+            position=request.position,
+            min_position=request.min_position,
+        )
 
 
 def _expected(request: Write) -> int | None:

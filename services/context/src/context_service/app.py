@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from context_service.bundles import Bundles
     from context_service.contexts import Contexts
+    from context_service.relationships import Graph
     from context_service.stories import Stories
 
 SERVICE: Final = context_pb2.DESCRIPTOR.services_by_name["ContextService"].full_name
@@ -44,10 +45,11 @@ async def serving(
     *,
     contexts: Contexts | None = None,
     bundles: Bundles | None = None,
+    graph: Graph | None = None,
     ready: Callable[[], bool] = lambda: True,
     drain: float = 0.0,
 ) -> AsyncIterator[str]:
-    """Serve stories while the block runs; yields the address, with the port that was chosen for port 0.
+    """Serve stories, and their graph, while the block runs; yields the address, with the port chosen for port 0.
 
     Health says that it serves while the store answers and ``ready`` says so. The packaged policy is in force unless
     another one is given. At the end, calls under way get their answers, and new ones are UNAVAILABLE, for ``drain``
@@ -59,7 +61,7 @@ async def serving(
     # Without the option a second server could share the port, and calls would go to either.
     stopping = _Stopping()
     server = grpc.aio.server(interceptors=(stopping,), options=(("grpc.so_reuseport", 0),))
-    service = ContextService(stories, contexts=contexts, bundles=bundles)
+    service = ContextService(stories, contexts=contexts, bundles=bundles, graph=graph, stopping=lambda: stopping.begun)
     context_pb2_grpc.add_ContextServiceServicer_to_server(service, server)
     checks = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(checks, server)

@@ -17,6 +17,7 @@ import msgspec
 import typer
 from eventstore import EventStoreError, InvalidInput
 from eventstore.terminal import Program, console, progress
+from google.protobuf.json_format import MessageToDict
 from projections.serving import HEALTH
 from projections.serving import serving as offering
 from rich.table import Table
@@ -34,11 +35,12 @@ from context_service.peps import ImportFault, import_peps
 from context_service.policy import PACKAGED, Policy, PolicyFault
 from context_service.reasons import events_behind, explain
 from context_service.rehydration import rehydrate
+from context_service.relationships import NODE_TYPES, GraphUnavailable, related
 from context_service.snapshots import IN_MEMORY
 from context_service.stories import DEFAULT_STORE, SNAPSHOT_EVERY, clock_named, open_stories
 from context_service.story import CATEGORY
 from context_service.v1 import context_pb2 as pb
-from context_service.views import NOWHERE, Logging, all_ready, open_views, projecting
+from context_service.views import NOWHERE, Logging, all_ready, graph_among, open_views, projecting
 from context_service.words import PHASES, ROLES
 
 if TYPE_CHECKING:
@@ -72,7 +74,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="JSON for programs instead 
 _DRAIN_SECONDS = 0.25
 
 
-_program = Program("context", EventStoreError, Refused, ImportFault, CannotListen, PolicyFault, BusUnavailable)
+_program = Program(
+    "context", EventStoreError, Refused, ImportFault, CannotListen, PolicyFault, GraphUnavailable, BusUnavailable
+)
 _out = console(soft_wrap=True)
 _err = console(stderr=True, soft_wrap=True)
 
@@ -208,6 +212,7 @@ async def _serve(
                 listen,
                 contexts=contexts,
                 bundles=bundles,
+                graph=graph_among(views),
                 ready=lambda: all_ready(views, monitor) and all(monitor.health(name).ready for name in more),
                 drain=_DRAIN_SECONDS,
             ) as address,
@@ -424,6 +429,38 @@ async def _show(
     _err.print(f"version {found.version}, position {found.token}", style="dim")
 
 
+@app.command("graph")
+def show_graph(
+    node_type: Annotated[str, typer.Argument(help=f"{', '.join(NODE_TYPES)}.")],
+    node_id: Annotated[str, typer.Argument(help="The node's id.")],
+    depth: Annotated[int, typer.Option(help="How many relations lie between at most: 1 to 3.")] = 2,
+    at_position: Annotated[str, typer.Option(help="As it was at this position of the log: LOG:NUMBER.")] = "",
+    store: StoreUrl = DEFAULT_STORE,
+    graph: GraphUrl = "",
+    as_json: AsJson = False,
+) -> None:
+    """Show what is around a node of the graph that context serve or context project keeps."""
+    _program.run(_show_graph(store, graph, node_type, node_id, depth, at_position, as_json=as_json))
+
+
+async def _show_graph(
+    store: str, url: str, node_type: str, node_id: str, depth: int, position: str, *, as_json: bool
+) -> None:
+    async with (
+        open_stories(store, create=False, snapshots=IN_MEMORY) as stories,
+        open_views(stories, graph=url, cache=NOWHERE) as views,
+    ):
+        found = await related(graph_among(views), node_id, node_type, depth=depth, position=position)
+    if as_json:
+        _print_json(MessageToDict(found, preserving_proto_field_name=True))
+        return
+    for node in (found.node, *found.neighbors):
+        _out.print(_safe(f"{node.type} {node.id}  {node.title}"))
+    for edge in found.relationships:
+        _out.print(_safe(f"  {edge.from_node_id} {edge.type} {edge.to_node_id}"))
+    _err.print(f"position {found.position}", style="dim")
+
+
 def _why(statements: list[dict[str, Any]]) -> Table:
     """Return which events say what is stated."""
     table = _table("stated", "id", "by", "events")
@@ -599,8 +636,8 @@ async def _show_diff(store: str, request: pb.DiffContextRequest, *, as_json: boo
         # What is gone is told by its name; the past still has the rest.
         text.append(_changes_text(entity.fields if entity.change != "GONE" else ()))
         _out.print(text)
-    for related in found.relations:
-        _out.print(Text(f"{_SIGNS[related.change]} ", style="bold").append(_relation_text(related.relation)))
+    for one in found.relations:
+        _out.print(Text(f"{_SIGNS[one.change]} ", style="bold").append(_relation_text(one.relation)))
     counts = Counter(entity.change for entity in found.entities)
     told = ", ".join(f"{counts[change]} {change.lower()}" for change in _SIGNS)
     relations = Counter(related.change for related in found.relations)

@@ -16,9 +16,11 @@ from context_service.stories import clock_named
 from context_service.story import content_hash
 from context_service.text import render
 from context_service.times import parse_moment
+from context_service.v1 import context_pb2 as pb
 from context_service.words import PHASES, ROLES, phase_named, role_named
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from eventstore import Until
@@ -143,6 +145,30 @@ def bound_at(timestamp: str, clock: str) -> Until:
         Refused: there is no such clock, or the text names no moment.
     """
     return clock_named(clock)(checked_moment("timestamp", timestamp))
+
+
+def context_message(
+    found: Context, behind: Mapping[tuple[str, str], Sequence[pb.EventReference]]
+) -> pb.GetContextResponse:
+    """Return a context as the message for callers, its statements with the events behind them."""
+    blocks = found.rendered.blocks
+    return pb.GetContextResponse(
+        context=found.text,
+        token_count=found.rendered.tokens,
+        version=str(found.version),
+        blocks=pb.PromptBlocks(system=blocks.system, context=blocks.context, tools=blocks.tools),
+        position=str(found.token),
+        hash=found.hash,
+        scopes=found.scopes,
+        empty_scopes=found.empty,
+        withheld_scopes=found.withheld,
+        # Of thousands of them, messages of their own would take three times as long.
+        omitted=[omission._asdict() for omission in found.rendered.omitted],
+        statements=[
+            statement._asdict() | {"events": behind.get(statement[:2], ())} for statement in found.rendered.statements
+        ],
+        final=found.final,
+    )
 
 
 def _made(key: _Key, story: Story, scopes: tuple[str, ...], token: Token) -> Context:

@@ -29,17 +29,19 @@ from context_service.graph import (
     apply,
     touched,
 )
+from context_service.relationships import Neighbourhood
 from context_service.story import CATEGORY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from neo4j import AsyncTransaction
-    from projections import Batch, Name
+    from projections import Batch, Name, Record
+    from projections.neo4j import Neo4jModel
 
 NODE: Final = "GraphNode"
 # Of ours beside those that readers know.
-_OURS: Final = ("key", "since", "until", "of")
+_OURS: Final = ("key", "since", "until", "of", "past_id")
 
 
 async def create(tx: AsyncTransaction, name: Name) -> None:
@@ -194,6 +196,60 @@ def _writing(name: Callable[[str], str]) -> dict[str, str]:
                 f"CREATE (a)-[r:{actual}]->(b) SET r = row.properties"
             )
     return {part: f"UNWIND $p.rows AS row {statement}" for part, statement in parts.items()}
+
+
+async def around(model: Neo4jModel, node: NodeKey, *, depth: int, at: int | None) -> Neighbourhood:
+    """Return what is around a node at a position, or at the checkpoint."""
+
+    async def look(tx: AsyncTransaction, record: Record | None) -> Neighbourhood:
+        if record is None:
+            return Neighbourhood(None, 0, {}, {})
+        position = record.position if at is None else min(at, record.position)
+        parameters = {"key": _key(node), "at": position}
+        row = await (await tx.run(_text(_around(depth)), p=parameters)).single(strict=True)
+        nodes = {_node_key(key): _node(properties) for key, properties in row["nodes"] if properties is not None}
+        # Nothing is left of a node that was never related to anything, but what it was.
+        keys = {node, *(_node_key(key) for key, _ in row["nodes"])}
+        nodes |= await _before(tx, keys - nodes.keys(), position)
+        edges = {
+            EdgeKey(type.removeprefix("PAST_"), _node_key(source).id, _node_key(target).id): since
+            for type, source, target, since in row["edges"]
+        }
+        return Neighbourhood(record, position, nodes, edges)
+
+    return await model.read(GRAPH.name, look)
+
+
+async def _before(tx: AsyncTransaction, keys: Collection[NodeKey], at: int) -> dict[NodeKey, Node]:
+    """Return nodes as they were at a position and are not any more."""
+    found = {}
+    for kind in sorted({key.kind for key in keys}):
+        of = [_key(key) for key in keys if key.kind == kind]
+        async for row in await tx.run(_text(_PAST.format(kind=kind)), p={"keys": of, "at": at}):
+            found[_node_key(row["p"]["of"])] = _node(row["p"])
+    return found
+
+
+# The unique id of what is past begins with its key, which so finds it.
+_PAST: Final = """
+    UNWIND $p.keys AS key
+    MATCH (n:Past{kind}) WHERE n.past_id STARTS WITH key + "@" AND n.of = key AND n.since <= $p.at AND $p.at < n.until
+    RETURN properties(n) AS p
+"""
+
+
+@cache
+def _around(depth: int) -> str:
+    """Return the query for what is around a node. Of two ways to a node the server goes one: no way is a result."""
+    alive, types = "|".join(KINDS), "|".join(f"{state}{type}" for type in TYPES for state in ("", "PAST_"))
+    held = "r.since <= $p.at AND (r.until IS NULL OR $p.at < r.until)"
+    return f"""
+        MATCH (:{NODE} {{key: $p.key}}) (()-[r:{types} WHERE {held}]-()){{0,{depth}}} (n)
+        WITH collect(DISTINCT n) AS near
+        CALL (near) {{ UNWIND near AS a MATCH (a)-[r:{types} WHERE {held}]->(b) WHERE b IN near
+               RETURN collect([type(r), a.key, b.key, r.since]) AS edges }}
+        RETURN edges, [n IN near | [n.key, CASE WHEN n:{alive} AND n.since <= $p.at THEN properties(n) END]] AS nodes
+    """
 
 
 def _text(query: str) -> Any:

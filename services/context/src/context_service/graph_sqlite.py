@@ -22,13 +22,15 @@ from context_service.graph import (
     further,
     touched,
 )
+from context_service.relationships import Neighbourhood
 from context_service.story import CATEGORY
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Iterator
 
-    from projections import Batch, Name
+    from projections import Batch, Name, Record
+    from projections.sqlite import SqliteModel
 
 _TABLES: Final = {
     "graph_nodes": "kind TEXT, id TEXT, properties TEXT NOT NULL, since INTEGER NOT NULL, PRIMARY KEY (kind, id)",
@@ -46,9 +48,10 @@ def create(tx: sqlite3.Connection, name: Name) -> None:
     """Make the tables."""
     for table, columns in _TABLES.items():
         tx.execute(f"CREATE TABLE IF NOT EXISTS {name(table)}({columns}) WITHOUT ROWID")
-    for end in ("source", "target"):
-        index = f"{name('graph_edges')}_by_{end}"
-        tx.execute(f"CREATE INDEX IF NOT EXISTS {index} ON {name('graph_edges')}({end})")
+    for table in ("graph_edges", "graph_past_edges"):
+        for end in ("source", "target"):
+            index = f"{name(table)}_by_{end}"
+            tx.execute(f"CREATE INDEX IF NOT EXISTS {index} ON {name(table)}({end})")
 
 
 def draw(tx: sqlite3.Connection, batch: Batch) -> None:
@@ -122,3 +125,55 @@ def _write(tx: sqlite3.Connection, name: Name, changed: Changed) -> None:
 
 def _json(value: object) -> str:
     return json.dumps(value, sort_keys=True, ensure_ascii=False)
+
+
+# ------------------------------------------------------------------------------------------------------- questions
+
+# An id may be that of several kinds, which the type of a relation tells apart.
+_OF: Final = "SELECT value FROM json_each(:ids)"
+
+
+async def around(model: SqliteModel, node: NodeKey, *, depth: int, at: int | None) -> Neighbourhood:
+    """Return what is around a node at a position, or at the checkpoint."""
+
+    def look(tx: sqlite3.Connection, record: Record | None) -> Neighbourhood:
+        if record is None:
+            return Neighbourhood(None, 0, {}, {})
+        position = record.position if at is None else min(at, record.position)
+        keys = _near(tx, node, depth, position)
+        nodes = {key: found for key in keys if (found := _node_at(tx, key, position)) is not None}
+        edges = _edges_at(tx, f"source IN ({_OF}) AND target IN ({_OF})", nodes.keys(), position)
+        return Neighbourhood(
+            record, position, nodes, {key: since for key, since in edges if nodes.keys() >= {*key.ends}}
+        )
+
+    return await model.read(GRAPH.name, look)
+
+
+def _near(tx: sqlite3.Connection, start: NodeKey, depth: int, at: int) -> set[NodeKey]:
+    found, ring = {start}, {start}
+    for _ in range(depth):
+        edges = _edges_at(tx, f"source IN ({_OF}) OR target IN ({_OF})", ring, at)
+        ring = {end for key, _ in edges if not ring.isdisjoint(key.ends) for end in key.ends} - found
+        found |= ring
+    return found
+
+
+def _node_at(tx: sqlite3.Connection, key: NodeKey, at: int) -> Node | None:
+    of = "WHERE kind = :kind AND id = :id AND since <= :at"
+    row = tx.execute(
+        f"SELECT properties, since FROM graph_nodes {of} UNION ALL "  # noqa: S608 (our words, here and below)
+        f"SELECT properties, since FROM graph_past_nodes {of} AND :at < until",
+        {**key._asdict(), "at": at},
+    ).fetchone()
+    return None if row is None else Node(json.loads(row[0]), row[1])
+
+
+def _edges_at(tx: sqlite3.Connection, where: str, of: Iterable[NodeKey], at: int) -> list[tuple[EdgeKey, int]]:
+    columns = "SELECT type, source, target, since FROM"
+    rows = tx.execute(
+        f"{columns} graph_edges WHERE ({where}) AND since BETWEEN 1 AND :at UNION ALL "
+        f"{columns} graph_past_edges WHERE ({where}) AND since <= :at AND :at < until",
+        {"ids": _json([key.id for key in of]), "at": at},
+    )
+    return [(EdgeKey(*key), since) for *key, since in rows]

@@ -27,7 +27,8 @@ async def events_behind(
     """Return, by entity type and id, the events up to a version that say what is stated of it, in their order.
 
     The story itself is a CASE by its own id, a summary is known by its role, and a link is a RELATION whose id is
-    ``SOURCE KIND TARGET``. A link's events are also behind both its ends.
+    ``SOURCE KIND TARGET``. A link's events are also behind both its ends. Where there is no plan, what is said of one
+    counts the subtasks: a PLAN without an id has their events.
 
     Raises:
         EventStoreError: the log cannot be read.
@@ -37,8 +38,11 @@ async def events_behind(
         for event in commit.events:
             message = event.message
             reference = reference_to(event, message, stories.store.log_id)
-            for subject in concerned(message, story_id):
+            subjects = concerned(message, story_id)
+            for subject in subjects:
                 found[subject].append(reference)
+            if subjects[0].entity_type == "SUBTASK":
+                found["PLAN", ""].append(reference)
     return {subject: tuple(references) for subject, references in found.items()}
 
 

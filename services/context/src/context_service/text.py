@@ -245,6 +245,13 @@ _LIMITS: Final = {1: (1.0,), 2: (0.7, 1.0), 3: (0.6, 0.9, 1.0)}
 _TRIES: Final = 3
 
 
+def subjects(story_id: str, things: Iterable[Thing]) -> Iterator[tuple[str, str]]:
+    """Yield the entity type and the id of each thing, as statements name them."""
+    for thing in things:
+        writer = _writer(story_id, thing, brief=False)
+        yield writer.entity_type, writer.id(thing)
+
+
 def _parts(story_id: str, selection: Selection) -> list[_Part]:
     """Return the sections of a context in their order."""
     parts: list[_Part] = []

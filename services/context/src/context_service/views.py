@@ -17,6 +17,7 @@ from projections.sqlite import SqliteModel
 from context_service import graph_sqlite
 from context_service.bus import Bus, open_bus
 from context_service.cache import ToMemory, ToValkey, planning_cache
+from context_service.relationships import Graph
 from context_service.servers import (
     NEO4J_SCHEMES,
     VALKEY_SCHEMES,
@@ -60,6 +61,18 @@ async def open_views(
     async with AsyncExitStack() as stack:
         views = [await _graph(stack, stories, graph), await _cache(stack, stories, cache), _updates(stories, bus)]
         yield [view for view in views if view is not None]
+
+
+def graph_among(views: Sequence[Deployed]) -> Graph | None:
+    """Return the graph among some read models, ready to be asked; None where there is none."""
+    for view in views:
+        if view.projection is graph_sqlite.GRAPH:
+            return Graph(view, graph_sqlite.around)
+        if view.projection.name == graph_sqlite.GRAPH.name:
+            from context_service import graph_neo4j  # noqa: PLC0415 (the driver is there)
+
+            return Graph(view, graph_neo4j.around)
+    return None
 
 
 async def _graph(stack: AsyncExitStack, stories: Stories, url: str) -> Deployed | None:
