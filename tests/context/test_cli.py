@@ -582,6 +582,7 @@ class TestServe:
             "snapshots": "valkey://***@127.0.0.1:1/0",
             "snapshot-every": "250",
             "policy": "default",
+            "nats": "none",
             "listen": "127.0.0.1:0",
             "log-level": "WARNING",
         }
