@@ -11,19 +11,22 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
+from context_service import bus as bus_module
 from context_service import cli
 from context_service import consuming as consuming_module
-from context_service.bus import DEAD, OWNED, REQUESTS, Bus, Misfit, open_bus
+from context_service.bus import DEAD, OWNED, REQUESTS, Bus, BusUnavailable, Misfit, open_bus
 from context_service.commands import Change, PhasePayload, UpdateStory
 from context_service.consuming import BACKOFF, NAME, Handler, consuming, taking_in
 from context_service.dead_letters import DeadLetter, dead_letters, replay
+from context_service.events.v1 import events_pb2
 from context_service.messages import EVENT_ID, SUBJECTS, Incoming, durable_of
+from context_service.plans import PLANS, story_of_plan
 from context_service.v1 import context_pb2 as pb
-from eventstore import EventStore, InvalidInput, Metadata, StoreUnavailable, commit_id_of
+from eventstore import ANY, EventStore, InvalidInput, Metadata, StoreUnavailable, StreamId, commit_id_of
 from eventstore.terminal import console
 from nats.aio.msg import Msg
 from nats.js.api import ConsumerConfig
-from projections import Monitor
+from projections import Monitor, running, wait_for
 from projections.memory import MemoryModel
 
 from tests.eventstore.nats_servers import Admin, NatsServer, administration, one_server
@@ -289,11 +292,16 @@ async def test_trap_17_plan_comes_later(bus: Bus, admin: Admin, stories: Stories
 
 
 async def test_unknown_plan(bus: Bus, admin: Admin, stories: Stories) -> None:
-    """A task whose plan never comes is a dead letter after the last try."""
+    """A task whose plan does not come is a dead letter after the last try, and is handled when it is replayed then."""
     async with service(bus, stories):
-        await send(admin, "planning.task.created", {"task_id": "T-9", "plan_id": "P-9", "title": "x"})
+        await send(admin, "planning.task.created", {"task_id": "T", "plan_id": "P-1", "title": "x", "event_id": "e"})
         [letter] = await letters(bus)
-        assert letter.reason == "body.plan_id: no story is known to have a plan 'P-9'"
+        assert letter.reason == "body.plan_id: no story is known to have a plan 'P-1'"
+        await send(admin, "context.update.request", STORY)
+        await answer(bus, "e-story")
+        await replay(bus, letter)
+        await acknowledged(admin, "planning.task.created", "PLANNING", 2)
+    assert "T" in (await stories.ask("S-1")).state.subtasks
 
 
 async def test_killed_after_the_commit(bus: Bus, admin: Admin, stories: Stories) -> None:
@@ -322,6 +330,7 @@ async def test_lost_acknowledgement(bus: Bus, admin: Admin, stories: Stories, mo
             await acknowledge(message)
         else:
             lost.append(message)
+            raise OSError
 
     monkeypatch.setattr(Msg, "ack", ack)
     async with service(bus, stories):
@@ -469,7 +478,12 @@ async def test_streams_of_others(bus: Bus, admin: Admin, stories: Stories) -> No
         async def told() -> bool:
             return await events(stories.store) == ["ProjectCreated"]
 
+        async def missed() -> bool:
+            return "planning.epic.created" in monitor.health(NAME).trouble
+
         await until(told)
+        await admin.api("STREAM.DELETE.PLANNING")
+        await until(missed)
 
 
 async def test_bound_requests(server: NatsServer, admin: Admin, stories: Stories) -> None:
@@ -602,3 +616,227 @@ async def test_wrong_urls(url: str) -> None:
             pass
     assert refused.value.field == "nats"
     assert "secret" not in str(refused.value)
+
+
+@asynccontextmanager
+async def stopped_midway(
+    bus: Bus, stories: Stories, monkeypatch: pytest.MonkeyPatch, update: Callable[..., Any]
+) -> AsyncIterator[asyncio.Task[None]]:
+    """Run the service, ask it to stop while it carries out a message, and yield its ending."""
+    monkeypatch.setattr(stories, "update", update)
+    ended = asyncio.Event()
+
+    async def run() -> None:
+        async with service(bus, stories):
+            await ended.wait()
+
+    task = asyncio.create_task(run())
+    try:
+        yield task
+    finally:
+        ended.set()
+        await task
+
+
+async def test_trap_18_stop(bus: Bus, admin: Admin, stories: Stories, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trap 18: a service that is stopped finishes what it has in hand, acknowledges it, and takes no more."""
+    begun, go = asyncio.Event(), asyncio.Event()
+    update = stories.update
+
+    async def slow(*given: Any, **named: Any) -> Any:
+        begun.set()
+        await go.wait()
+        return await update(*given, **named)
+
+    async with stopped_midway(bus, stories, monkeypatch, slow):
+        await bus.make(REQUESTS)
+        await send(admin, "context.update.request", STORY)
+        await begun.wait()
+        asyncio.get_running_loop().call_later(0.3, go.set)
+    assert (await answer(bus, "e-story"))["version"] == 3
+    await acknowledged(admin, "context.update.request", "CONTEXT_REQUESTS", 1)
+
+
+async def test_stopped_while_the_log_is_away(
+    bus: Bus, admin: Admin, stories: Stories, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What waits for the log when the service is stopped goes to the next one at once."""
+    tried = asyncio.Event()
+    update = stories.update
+
+    async def away(*given: Any, **named: Any) -> Any:
+        tried.set()
+        raise StoreUnavailable("away")
+
+    async with stopped_midway(bus, stories, monkeypatch, away):
+        await bus.make(REQUESTS)
+        await send(admin, "context.update.request", STORY)
+        await tried.wait()
+    monkeypatch.setattr(stories, "update", update)
+    async with service(bus, stories):
+        assert (await answer(bus, "e-story"))["version"] == 3
+
+
+@pytest.mark.parametrize(
+    ("error", "deliveries", "reason"),
+    [
+        (RuntimeError("secret"), len(QUICK) + 1, "body: the service failed: RuntimeError"),
+        (InvalidInput("events", "expected fewer"), 1, "events: expected fewer"),
+    ],
+)
+async def test_failures(  # noqa: PLR0917 (fixtures)
+    bus: Bus,
+    admin: Admin,
+    stories: Stories,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    deliveries: int,
+    reason: str,
+) -> None:
+    """What the service fails at comes again and dies with the kind of error alone; what no log takes dies at once."""
+
+    async def fail(*given: Any, **named: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr(stories, "update", fail)
+    async with service(bus, stories):
+        await send(admin, "context.update.request", STORY)
+        [letter] = await letters(bus)
+    assert (letter.deliveries, letter.reason) == (deliveries, reason)
+    assert (await answer(bus, "e-story"))["error"]["message"] == reason
+
+
+async def test_answer_too_large(bus: Bus, admin: Admin, stories: Stories, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer that NATS does not take is answered with that."""
+    large = pb.RehydrateSessionResponse(case_id="x" * 1024 * 1024)
+
+    async def answered(request: pb.RehydrateSessionRequest) -> pb.RehydrateSessionResponse:
+        return large
+
+    monkeypatch.setitem(globals(), "rehydrated", answered)
+    async with service(bus, stories):
+        await send(admin, "context.rehydrate.request", {"case_id": "S-1", "event_id": "e-1"})
+        said = await answer(bus, "e-1", "context.rehydrate.response")
+    assert said["error"]["code"] == "RESOURCE_EXHAUSTED"
+
+
+@pytest.mark.parametrize(
+    "what", ["CONSUMER.DELETE.CONTEXT_REQUESTS.context-update-request", "STREAM.DELETE.CONTEXT_ANSWERS"]
+)
+async def test_removed_by_hand(bus: Bus, admin: Admin, stories: Stories, what: str) -> None:
+    """A consumer or a stream that somebody removes is made again, and what comes then is handled and answered."""
+    async with service(bus, stories):
+        await admin.api(what)
+        await send(admin, "context.update.request", STORY)
+        assert (await answer(bus, "e-story"))["version"] == 3
+
+
+async def test_consumer_that_is_gone(bus: Bus, admin: Admin) -> None:
+    """A consumer that is gone is noticed at once, and not asked again and again."""
+    pulling = await bus.consumer("PLANNING", consuming_module._config("planning.epic.created"))
+    await admin.api("CONSUMER.DELETE.PLANNING.context-planning-epic-created")
+    with pytest.raises(BusUnavailable, match="does not answer"):
+        await consuming_module._next(pulling)
+
+
+async def test_plans(stories: Stories) -> None:
+    """A plan is the story's that had it first, for as long as that has it."""
+    index = MemoryModel()
+    steps: list[tuple[str, Any, str | None]] = [
+        ("S-1", events_pb2.PlanVersionAddedEvent(plan_id="P"), "S-1"),
+        ("S-2", events_pb2.PlanVersionAddedEvent(plan_id="P"), "S-1"),
+        ("S-2", events_pb2.PlanVersionRemovedEvent(plan_id="P"), "S-1"),
+        ("S-1", events_pb2.PlanVersionRemovedEvent(plan_id="P"), None),
+    ]
+    async with running(PLANS, stories.store, index):
+        for story, event, found in steps:
+            done = await stories.store.append(StreamId("story", story), [event], expected=ANY)
+            await wait_for(PLANS, index, done, timeout=5)
+            assert story_of_plan(index, "P") == found
+
+
+async def test_without_nats(stories: Stories) -> None:
+    """Without a bus nothing is taken in, and health knows of nothing more."""
+    async with taking_in(None, stories, rehydrated, Monitor()) as names:
+        assert names == ()
+
+
+async def test_nobody_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that is not there is named without the password."""
+    monkeypatch.setattr(bus_module, "_CONNECT_SECONDS", 0.1)
+    async with open_bus("nats://me:secret@127.0.0.1:1") as bus:
+        assert bus is not None
+        with pytest.raises(BusUnavailable, match="no server answers within 0.1 s") as error:
+            await bus.publish("x", b"")
+    assert "secret" not in str(error.value)
+
+
+async def test_strangers_letters(bus: Bus, admin: Admin) -> None:
+    """What others put among the dead letters is left alone."""
+    await bus.make(DEAD)
+    await send(admin, "context.dead.x", {"a": 1})
+    assert [letter async for letter in dead_letters(bus)] == []
+
+
+async def test_long_in_hand(bus: Bus, admin: Admin, stories: Stories, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A message that takes longer than the server waits for an acknowledgement is not given to others meanwhile."""
+    monkeypatch.setattr(consuming_module, "_ACK_SECONDS", 0.3)
+    update = stories.update
+
+    async def slow(*given: Any, **named: Any) -> Any:
+        await asyncio.sleep(0.8)  # what is shown is that time passes
+        return await update(*given, **named)
+
+    monkeypatch.setattr(stories, "update", slow)
+    async with service(bus, stories):
+        await send(admin, "context.update.request", STORY)
+        await answer(bus, "e-story")
+        await acknowledged(admin, "context.update.request", "CONTEXT_REQUESTS", 1)
+        info = await admin.api(f"CONSUMER.INFO.CONTEXT_REQUESTS.{durable_of('context.update.request')}")
+    assert info["delivered"]["consumer_seq"] == 1
+
+
+async def test_one_subject_in_trouble(
+    bus: Bus, admin: Admin, stories: Stories, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fault of the service at one subject is told, leaves the others alone, and is tried again."""
+    faults = iter([RuntimeError("x")])
+    consumer = bus.consumer
+
+    async def failing(stream: str, config: ConsumerConfig) -> Any:
+        if config.filter_subject == "planning.epic.created":
+            for fault in faults:
+                raise fault
+        return await consumer(stream, config)
+
+    monkeypatch.setattr(bus, "consumer", failing)
+    async with service(bus, stories):
+        await send(admin, "planning.epic.created", {"epic_id": "E-1", "project_id": "PR-1", "title": "x"})
+        await acknowledged(admin, "planning.epic.created", "PLANNING", 1)
+    assert await events(stories.store) == ["EpicCreated"]
+
+
+async def test_trap_15_not_as_declared(bus: Bus, admin: Admin, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trap 15: a server that makes something else of what is declared is not believed."""
+    monkeypatch.setattr(bus_module, "_different", lambda *_: "max_age is 1, not 2")
+    with pytest.raises(Misfit, match="CONTEXT_DEAD is not as declared: max_age is 1, not 2"):
+        await bus.make(DEAD)
+    with pytest.raises(Misfit, match="of PLANNING is not as declared"):
+        await bus.consumer("PLANNING", consuming_module._config("planning.epic.created"))
+
+
+async def test_refused_by_the_server(bus: Bus, admin: Admin) -> None:
+    """An error of JetStream is told by its code."""
+    await make(admin, "SMALL", ["small.x"], max_msg_size=1)
+    with pytest.raises(BusUnavailable, match="JetStream answered with error 10054"):
+        await bus.publish("small.x", b"12")
+
+
+async def test_no_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the setting there is no bus; without the driver the extra is named."""
+    async with open_bus("") as bus:
+        assert bus is None
+    monkeypatch.setitem(sys.modules, "eventstore.jetstream", None)
+    with pytest.raises(InvalidInput, match=r"install foldlog-context\[jetstream\]"):
+        async with open_bus("nats://h:1"):
+            pass

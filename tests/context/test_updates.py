@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import functools
 import json
+import os
 import random
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from context_service import bus as bus_module
 from context_service.bus import CHECKPOINTS, UPDATES, Bus, BusUnavailable, open_bus
 from context_service.events.v1 import events_pb2 as pb
 from context_service.stories import codec
 from context_service.updates import MOST_CHANGES, POSITION, SUBJECT, BusModel, updates
+from context_service.views import deployed
 from eventstore import ANY, EventStore, Metadata, StreamId, open_store
 from projections import Batch, Batching, ModelRefused, ModelUnavailable, reset, run, wait_for
 
@@ -21,6 +24,7 @@ from tests.eventstore.nats_servers import NatsServer, administration, one_server
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
 
 pytestmark = [pytest.mark.contract, pytest.mark.timeout(30)]
 
@@ -190,6 +194,10 @@ async def test_cut_off(bus: Bus, store: EventStore, seed: int) -> None:
     assert told(await published(bus)) == await expected(store)
 
 
+async def _nothing(tx: Any) -> None:
+    pass
+
+
 def _apply(projection: Any, batch: Batch, tx: Any) -> None:
     projection.apply(tx, batch)
 
@@ -246,6 +254,11 @@ async def test_reset(bus: Bus, store: EventStore) -> None:
     assert await published(bus) == []
     with pytest.raises(ModelRefused, match="what was published stays"):
         model.naming("updates", 1)
+    with pytest.raises(ModelRefused, match="what was published stays"):
+        await model.swapping([SUBJECT], str)
+    with pytest.raises(ModelRefused, match="what was published stays"):
+        _ = [entry async for entry in model.entries([SUBJECT], str)]
+    await model.prepare(lambda _, __: None, str)
 
 
 async def test_record(bus: Bus, store: EventStore) -> None:
@@ -258,6 +271,33 @@ async def test_record(bus: Bus, store: EventStore) -> None:
     assert await one.load("x") == (b"2", 2)
     assert await one.commit("x", None, expected=2)
     assert await one.load("x") is None
-    assert await one.commit("x", b"3", expected=0)
+    assert await one.commit("x", b"3", expected=0, changes=_nothing)
     assert await two.load("x") == (b"3", 1)
     assert await bus.carrier(CHECKPOINTS.subjects[0]) == CHECKPOINTS.name
+
+
+async def test_log_among_the_subjects(server: NatsServer, bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A log that takes in the subject of the updates is refused as a target; a server that is away is waited for."""
+    async with administration(server.url) as admin:
+        config = {"name": "LOG", "subjects": ["context.>"], "metadata": {"eventstore.log_id": "x"}}
+        await admin.api("STREAM.CREATE.LOG", config)
+        with pytest.raises(ModelRefused, match=r"context.events.updated lies in the event log LOG"):
+            await BusModel(bus).load("updates")
+    monkeypatch.setattr(bus_module, "_CONNECT_SECONDS", 0.1)
+    async with open_bus("nats://127.0.0.1:1") as away:
+        assert away is not None
+        with pytest.raises(ModelUnavailable, match="no server answers"):
+            await BusModel(away).commit("updates", b"", expected=0)
+
+
+async def test_deployed(server: NatsServer, bus: Bus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command `projections` knows the updates, by the service's own setting."""
+    store = f"sqlite:///{tmp_path}/context.db"
+    async with open_store(store, codec):
+        pass
+    for name in [name for name in os.environ if name.startswith("CONTEXT_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("CONTEXT_STORE", store)
+    monkeypatch.setenv("CONTEXT_NATS", server.url)
+    async with deployed() as views:
+        assert [view.projection.name for view in views] == ["graph", "updates"]

@@ -23,9 +23,6 @@ _ANSWER_SECONDS: Final = 5.0
 _WEEK: Final = 7 * 24 * 3600.0
 #: JetStream's errors by their codes.
 _WRONG_SEQUENCE: Final = frozenset({10071, 10164})
-_OVERLAP: Final = 10065
-#: Of a message that is to be removed.
-_NO_SUCH_MESSAGE: Final = 10057
 #: Of an event log's JetStream stream, in its metadata.
 _LOG_ID: Final = "eventstore.log_id"
 
@@ -158,7 +155,8 @@ class Bus:
             BusUnavailable: it may still be there.
         """
         async with self._asking() as js:
-            await _found(js.delete_msg(stream, sequence))
+            if await _found(js.get_msg(stream, sequence)) is not None:
+                await js.delete_msg(stream, sequence)
 
     async def purge(self, subject: str) -> None:
         """Remove all messages of a subject from its stream.
@@ -248,8 +246,6 @@ class Bus:
         except APIError as error:
             if error.err_code in _WRONG_SEQUENCE:
                 raise WrongSequence from None
-            if error.err_code == _OVERLAP:
-                raise Misfit("another JetStream stream carries some of the subjects already") from None
             raise BusUnavailable(f"JetStream answered with error {error.err_code} (status {error.code})") from None
         except (nats.errors.Error, OSError, TimeoutError) as error:
             raise BusUnavailable(f"NATS does not answer ({type(error).__name__})") from None
@@ -257,16 +253,12 @@ class Bus:
 
 async def _found(asked: Awaitable[T]) -> T | None:
     """Return what is asked for, None when there is no such thing."""
-    from nats.js.errors import NotFoundError, ServerError  # noqa: PLC0415 (an extra installs the driver)
+    from nats.js.errors import NotFoundError  # noqa: PLC0415 (an extra installs the driver)
 
     try:
         return await asked
     except NotFoundError:
         return None
-    except ServerError as error:
-        if error.err_code == _NO_SUCH_MESSAGE:
-            return None
-        raise
 
 
 def _different(declared: dict[str, Any], config: Any) -> str:

@@ -291,17 +291,15 @@ class _Consumer:
             await self._pause(pause)
             if self.stopping.is_set():
                 raise _Stopped
-        raise AssertionError("pauses never end")
+        raise AssertionError("pauses never end")  # pragma: no cover
 
     async def _show_life(self) -> None:
         """Let the server know which messages are in hand, so that nobody else gets them."""
-        while not self.stopping.is_set() or self._in_hand:
+        while not self.stopping.is_set():
+            await self._pause(_ACK_SECONDS / 3)
             for raw in list(self._in_hand.values()):
                 with suppress(Exception):
                     await raw.in_progress()
-            await self._pause(_ACK_SECONDS / 3)
-            if self.stopping.is_set():
-                return
 
     # -------------------------------------------------------------------------------------------------------- health
 
