@@ -766,7 +766,7 @@ async def test_nobody_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bus_module, "_CONNECT_SECONDS", 0.1)
     async with open_bus("nats://me:secret@127.0.0.1:1") as bus:
         assert bus is not None
-        with pytest.raises(BusUnavailable, match="no server answers within 0.1 s") as error:
+        with pytest.raises(BusUnavailable, match=r"no server answers within 0.1 s") as error:
             await bus.publish("x", b"")
     assert "secret" not in str(error.value)
 

@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
-from eventstore import InvalidInput, StoreFull, StoreUnavailable
+from eventstore import InvalidInput, StoreUnavailable
 from google.protobuf.json_format import MessageToDict
 from projections import Deployed
 from projections.memory import MemoryModel
@@ -282,7 +282,7 @@ class _Consumer:
         for pause in _growing():
             try:
                 return await act()
-            except (StoreUnavailable, StoreFull) as error:
+            except StoreUnavailable as error:
                 _log.warning("messages wait for the log: %s", error)
             except BusUnavailable as error:
                 _log.warning("messages wait for NATS: %s", error)
@@ -347,14 +347,9 @@ async def _next(pulling: JetStreamContext.PullSubscription) -> Msg | None:
     """
     import nats.errors  # noqa: PLC0415 (an extra installs the driver)
 
-    loop = asyncio.get_running_loop()
-    asked_at = loop.time()
     try:
         return (await pulling.fetch(1, timeout=_FETCH_SECONDS))[0]
     except TimeoutError:
-        # nats-py says so too of a consumer that is gone, and at once.
-        if loop.time() < asked_at + _FETCH_SECONDS / 2:
-            raise BusUnavailable("a consumer does not answer") from None
         return None
     except (nats.errors.Error, OSError) as error:
         raise BusUnavailable(f"NATS does not answer ({type(error).__name__})") from None
