@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
-pytestmark = [pytest.mark.contract, pytest.mark.timeout(30)]
+pytestmark = [pytest.mark.contract, pytest.mark.timeout(12)]
 
 
 @pytest.fixture(scope="module")
@@ -274,6 +274,24 @@ async def test_record(bus: Bus, store: EventStore) -> None:
     assert await one.commit("x", b"3", expected=0, changes=_nothing)
     assert await two.load("x") == (b"3", 1)
     assert await bus.carrier(CHECKPOINTS.subjects[0]) == CHECKPOINTS.name
+
+
+async def test_two_write_the_record(server: NatsServer, bus: Bus) -> None:
+    """Of two that have seen the same record the second is refused, however late it is."""
+    async with open_bus(server.url) as other:
+        assert other is not None
+        one, two = BusModel(bus), BusModel(other)
+        for model in (one, two):
+            assert await model.load("x") is None
+        publish = bus.publish
+
+        async def late(*given: Any, **named: Any) -> int:
+            assert await two.commit("x", b"2", expected=0)
+            return await publish(*given, **named)
+
+        bus.publish = late  # type: ignore[method-assign]
+        assert not await one.commit("x", b"1", expected=0)
+        assert await two.load("x") == (b"2", 1)
 
 
 async def test_log_among_the_subjects(server: NatsServer, bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:

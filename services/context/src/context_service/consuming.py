@@ -104,7 +104,7 @@ class Handler:
         story_id = story_of_plan(self._plans, of_plan.plan_id)
         if story_id is None:
             problem = f"no story is known to have a plan {of_plan.plan_id!r}"
-            raise Refused([Violation(Fault.NOT_FOUND, "body.plan_id", problem)])
+            raise Refused([Violation(Fault.INVALID, "body.plan_id", problem)])
         return msgspec.structs.replace(of_plan.command, story_id=story_id)
 
 
@@ -223,7 +223,7 @@ class _Consumer:
         self._in_hand[raw.reply] = raw
         try:
             outcome, wait = await self._settled(message, raw.metadata.num_delivered)
-            await (raw.nak(wait) if wait else raw.ack())
+            await (raw.nak(wait) if outcome == "again" else raw.ack())
             self._count.labels(message.subject, outcome).inc()
         except _Stopped:
             with suppress(Exception):
