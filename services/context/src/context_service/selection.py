@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from functools import cached_property
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
@@ -102,20 +103,20 @@ class _View:
 
     @cached_property
     def _edges(self) -> _Edges:
-        deleted = {id for id, decision in self.story.decisions.items() if decision.status == "DELETED"}
-        edges = _Edges([], {}, {}, {}, {})
+        deleted = self.story.decisions.keys() - self.decisions.keys()
+        edges = _Edges([], defaultdict(list), defaultdict(list), defaultdict(list), defaultdict(list))
         for link in self.story.links:
             source, target = link.source, link.target
             if source in deleted:
                 continue
             if link.kind == "AFFECTS":
-                edges.affects.setdefault(source, []).append(target)
-                edges.affecting.setdefault(target, []).append(source)
+                edges.affects[source].append(target)
+                edges.affecting[target].append(source)
             elif target in deleted:
                 continue
             else:
-                edges.out.setdefault(source, []).append(target)
-                edges.into.setdefault(target, []).append(source)
+                edges.out[source].append(target)
+                edges.into[target].append(source)
             edges.links.append(link)
         return edges
 
@@ -152,9 +153,7 @@ class _View:
         starts = {self.subtask_id} if self.subtask_id else {id for id in self.mine if _open(self.story.subtasks[id])}
         edges = self._edges
         near = {source for start in starts for source in edges.affecting.get(start, ())}
-        near |= (
-            {decision.id for decision in self.decisions.values() if task_of(decision) in starts} if starts else set()
-        )
+        near |= {id for id, decision in self.decisions.items() if decision.task_id in starts}
         return _reached(near, edges.out, edges.into)
 
     @cached_property
@@ -166,7 +165,7 @@ class _View:
             for id, decision in self.decisions.items()
             if (id not in edges.out and id not in edges.into and id not in edges.affects)
             or not mine.isdisjoint(edges.affects.get(id, ()))
-            or task_of(decision) in mine
+            or decision.task_id in mine
             or _is(decision.decided_by, self.role)
         }
         # What another story decided is named, but nothing is known of it.
@@ -237,9 +236,9 @@ class _View:
         return sorted(self.story.milestones.values(), key=lambda m: (m.at.rstrip("Z"), m.order), reverse=True)
 
     def last_summary(self) -> list[Summary]:
-        """Return the role's own last summary, else one that was recorded under no role."""
+        """Return the role's own last summary, else the last of who is in no role."""
         summaries = self.story.summaries.values()
-        found = [s for s in summaries if _is(s.role, self.role)] or [s for s in summaries if not s.role]
+        found = [s for s in summaries if _is(s.role, self.role)] or [s for s in summaries if role_named(s.role) is None]
         return [max(found, key=lambda s: (s.at.rstrip("Z"), s.role))] if found else []
 
 
@@ -272,11 +271,6 @@ _PRODUCERS: Final[dict[str, Callable[[_View], Iterable[Thing]]]] = {
 }
 SCOPES: Final = tuple(_PRODUCERS)
 """All scopes. What is none of these cannot be granted."""
-
-
-def task_of(decision: Decision) -> str:
-    """Return the subtask for which a decision was made; empty when none is known."""
-    return getattr(decision, "task_id", "")
 
 
 def _is(text: str, role: str) -> bool:

@@ -14,6 +14,7 @@ from eventstore import Token
 from projections import ModelRefused, ModelUnavailable, Projection, Stored
 
 from context_service.bus import CHECKPOINTS, UPDATES, Bus, BusUnavailable, Misfit, WrongSequence
+from context_service.redaction import redact
 from context_service.story import CATEGORY
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def _body(log_id: str, commit: Commit) -> bytes:
         "occurred_at": max(event.occurred_at for event in events).isoformat(),
         "recorded_at": commit.recorded_at.isoformat(),
     }
-    return msgspec.json.encode(told)
+    return redact(msgspec.json.encode(told).decode()).encode()
 
 
 def _type(event: Event) -> str:
