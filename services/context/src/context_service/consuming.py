@@ -104,7 +104,7 @@ class Handler:
         story_id = story_of_plan(self._plans, of_plan.plan_id)
         if story_id is None:
             problem = f"no story is known to have a plan {of_plan.plan_id!r}"
-            raise Refused([Violation(Fault.INVALID, "body.plan_id", problem)])
+            raise Refused([Violation(Fault.NOT_FOUND, "body.plan_id", problem)])
         return msgspec.structs.replace(of_plan.command, story_id=story_id)
 
 
