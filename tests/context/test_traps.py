@@ -13,9 +13,9 @@ import re
 import signal
 import sqlite3
 import subprocess
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing, suppress
 from string import ascii_letters, digits
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 import bpe_openai
 import grpc
@@ -23,6 +23,10 @@ import pytest
 from context_service import app, contexts
 from context_service.app import serving
 from context_service.bundles import open_bundles
+from context_service.bus import ANSWERS, Bus, open_bus
+from context_service.consuming import Handler, consuming
+from context_service.dead_letters import dead_letters, replay
+from context_service.messages import SUBJECTS, durable_of
 from context_service.policy import PACKAGED
 from context_service.stories import Stories, codec, open_stories
 from context_service.v1 import context_pb2 as pb
@@ -30,22 +34,26 @@ from context_service.views import graph_among, open_views, projecting
 from eventstore import EventStore, MemorySnapshots, StoreFull, StoreUnavailable
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from projections import Monitor
+from projections.memory import MemoryModel
 from valkey.asyncio import Valkey
 from yaml import safe_load
 
 from tests.context.conftest import Client
 from tests.context.test_api import FORBIDDEN, Failing, health_becomes
 from tests.context.test_cli import CONTEXT, address_of, started
+from tests.context.test_consuming import BODIES, OTHERS, events, make, send
 from tests.context.test_views import settled
 from tests.context.traps.planting import ROOT, apply, traps
+from tests.eventstore.nats_servers import Admin, administration, one_server
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable
+    from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
 
     from tests.context.conftest import Serve
 
 Code = grpc.StatusCode
+T = TypeVar("T")
 
 
 class Outcome(NamedTuple):
@@ -349,13 +357,103 @@ async def test_trap_13_stored_text_is_marked_off_as_data(client: Client) -> None
 async def viewed(stories: Stories, **urls: str) -> AsyncIterator[tuple[Client, Any]]:
     """Serve stories with their read models; yields a client, and what waits until those have everything."""
     async with (
-        open_views(stories, **{"graph": "none", "cache": "none", **urls}) as views,
+        open_views(stories, None, **{"graph": "none", "cache": "none", **urls}) as views,
         projecting(views, Monitor()),
         open_bundles(urls.get("cache", "none")) as bundles,
         serving(stories, "127.0.0.1:0", bundles=bundles, graph=graph_among(views)) as address,
         grpc.aio.insecure_channel(address) as channel,
     ):
         yield Client(channel), lambda: settled(stories, views)
+
+
+class Nats(NamedTuple):
+    """A server of our own, as the service and as an operator see it."""
+
+    bus: Bus
+    admin: Admin
+
+
+@pytest.fixture
+async def nats(tmp_path: Path) -> AsyncIterator[Nats]:
+    """A server with the streams that others make."""
+    with one_server(tmp_path) as server:
+        async with administration(server.url) as admin, open_bus(server.url) as bus:
+            for name, subjects in OTHERS.items():
+                await make(admin, name, subjects)
+            assert bus is not None
+            yield Nats(bus, admin)
+
+
+async def eventually(find: Callable[[], Awaitable[T]], expected: T) -> T:
+    """Return what is found as soon as it is as expected, after some seconds what it is instead."""
+    found = await find()
+    with suppress(TimeoutError):
+        async with asyncio.timeout(5):
+            while found != expected:
+                await asyncio.sleep(0.01)
+                found = await find()
+    return found
+
+
+@asynccontextmanager
+async def taking_in_messages(nats: Nats, stories: Stories) -> AsyncIterator[None]:
+    """Take in messages as the service does, with little patience."""
+    plans = MemoryModel()
+    handler = Handler(stories, plans, rehydrated_by_nobody)
+    async with consuming(nats.bus, handler, Monitor(), backoff=(0.01, 0.01)):
+        yield
+
+
+async def rehydrated_by_nobody(request: pb.RehydrateSessionRequest) -> pb.RehydrateSessionResponse:
+    return pb.RehydrateSessionResponse(case_id=request.case_id)
+
+
+@pytest.mark.contract
+async def test_trap_14_a_poison_message_is_a_dead_letter(nats: Nats, stories: Stories) -> None:
+    """What cannot be handled comes a bounded number of times, is kept with its reason, and is replayed after a fix."""
+    early = {"story_id": "S-1", "event_id": "e-1", "from_phase": "DESIGN", "to_phase": "BUILD"}
+
+    async def buried() -> dict[str, int]:
+        return {letter.subject: letter.deliveries async for letter in dead_letters(nats.bus)}
+
+    async with taking_in_messages(nats, stories):
+        await send(nats.admin, "planning.epic.created", b"{")
+        await send(nats.admin, "planning.story.transitioned", early)
+        expected = {"planning.epic.created": 1, "planning.story.transitioned": 3}
+        assert await eventually(buried, expected) == expected
+        await send(nats.admin, "planning.story.created", {"story_id": "S-1", "epic_id": "E-1", "name": "Log in"})
+        assert await eventually(lambda: events(stories.store), ["ContextCreated"]) == ["ContextCreated"]
+        async for letter in dead_letters(nats.bus, "planning.story.transitioned"):
+            await replay(nats.bus, letter)
+        both = ["ContextCreated", "PhaseTransitioned"]
+        assert await eventually(lambda: events(stories.store), both) == both
+
+
+@pytest.mark.contract
+async def test_trap_15_each_subject_has_its_consumer(nats: Nats, stories: Stories) -> None:
+    """Messages of all subjects of one stream are handled, each by a consumer of its own, and no two streams overlap."""
+    async with taking_in_messages(nats, stories):
+        for subject in ("planning.project.created", "planning.epic.created", "planning.story.created"):
+            await send(nats.admin, subject, BODIES[subject])
+        all_three = ["ContextCreated", "EpicCreated", "ProjectCreated"]
+        assert await eventually(lambda: _sorted(events(stories.store)), all_three) == all_three
+    streams = {name: (await nats.admin.api(f"STREAM.INFO.{name}"))["config"] for name in await _streams(nats.admin)}
+    carried = [subject for config in streams.values() for subject in config["subjects"]]
+    assert len(carried) == len(set(carried))
+    assert streams[ANSWERS.name]["max_age"] == ANSWERS.limits["max_age"] * 10**9
+    for name, subjects in OTHERS.items():
+        consumers = (await nats.admin.api(f"CONSUMER.NAMES.{name}"))["consumers"]
+        of_stream = [subject for subject in SUBJECTS if subject.startswith(subjects[0].removesuffix(">"))]
+        assert sorted(consumers) == sorted(durable_of(subject) for subject in of_stream)
+
+
+async def _sorted(found: Awaitable[list[str]]) -> list[str]:
+    return sorted(await found)
+
+
+async def _streams(admin: Admin) -> list[str]:
+    names: list[str] = (await admin.api("STREAM.NAMES"))["streams"]
+    return names
 
 
 @pytest.mark.contract
