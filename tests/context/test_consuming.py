@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import random
+import string
 import sys
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -840,3 +842,21 @@ async def test_no_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InvalidInput, match=r"install foldlog-context\[jetstream\]"):
         async with open_bus("nats://h:1"):
             pass
+
+
+async def test_secrets(bus: Bus, admin: Admin, stories: Stories) -> None:
+    """A token of a known format comes neither into the log nor out of it, nor into the reason of a dead letter."""
+    token = "ghp_" + "".join(random.Random(1).choices(string.ascii_letters + string.digits, k=36))
+    change = {"operation": "CREATE", "entity_type": "CASE", "payload": {"title": f"use {token}"}}
+    async with service(bus, stories):
+        await send(admin, "context.update.request", {"story_id": "S-1", "event_id": "e-1", "changes": [change]})
+        assert "body: a secret was removed" in (await answer(bus, "e-1"))["warnings"]
+        await send(admin, "planning.epic.created", {"epic_id": "E", "project_id": token * 9, "title": token})
+        bad = {"story_id": "S-1", "event_id": "e-2", "role": token, "changes": []}
+        await send(admin, "context.update.request", bad)
+        [letter, *_] = await letters(bus)
+        error = (await answer(bus, "e-2"))["error"]
+    assert token not in letter.reason + json.dumps(error)
+    async for commit in stories.store.log():
+        assert all(token.encode() not in event.raw.payload for event in commit.events)
+    assert (await stories.ask("S-1")).state.title.startswith("use [redacted")

@@ -135,7 +135,7 @@ async def test_what_changed(bus: Bus, store: EventStore) -> None:
         pb.ContextCreatedEvent(title="x"),
         pb.PlanVersionAddedEvent(plan_id="P-1"),
         pb.SubtaskAddedEvent(subtask_id="T-1", plan_id="P-1"),
-        pb.DecisionLinkedEvent(source_id="D-1", target_id="T-1"),
+        pb.DecisionLinkedEvent(source_id="D-1", kind="AFFECTS", target_id="T-1"),
         pb.MilestoneReachedEvent(milestone_id="M-1"),
         pb.SummaryRecordedEvent(role="qa", text="x"),
     ]
@@ -149,9 +149,9 @@ async def test_what_changed(bus: Bus, store: EventStore) -> None:
         ("CASE", "S-1"),
         ("PLAN", "P-1"),
         ("SUBTASK", "T-1"),
-        ("DECISION", "D-1"),
+        ("RELATION", "D-1 AFFECTS T-1"),
         ("MILESTONE", "M-1"),
-        ("SUMMARY", "S-1"),
+        ("SUMMARY", "qa"),
     ]
     assert (len(only["changes"]), only["changes_left_out"]) == (MOST_CHANGES, 6)
 

@@ -783,7 +783,7 @@ def show_dead_letter(
 async def _show_dead_letter(nats: str, sequence: int) -> None:
     async with open_bus(nats) as bus:
         async for letter in _chosen(_given(bus), "", sequence):
-            _print_json(_letter_row(letter) | {"body": letter.body.decode(errors="replace")})
+            _print_json(_letter_row(letter) | {"body": redact(letter.body.decode(errors="replace"))})
 
 
 @burying.command("replay")
@@ -826,6 +826,7 @@ def _given(bus: Bus | None) -> Bus:
 
 def _letter_row(letter: DeadLetter) -> dict[str, Any]:
     row: dict[str, Any] = msgspec.structs.asdict(letter)
+    row["headers"] = {name: redact(value) for name, value in letter.headers.items()}
     return {name: row[name] for name in row if name not in {"body", "packed"}}
 
 

@@ -25,6 +25,7 @@ from context_service.bus import ANSWERS, DEAD, REQUESTS, Bus, BusUnavailable, To
 from context_service.commands import Fault, Refused, UpdateStory, Violation
 from context_service.messages import SUBJECTS, Announcement, Incoming, OfPlan, durable_of, event_id_of, wanted
 from context_service.plans import PLANS, story_of_plan
+from context_service.redaction import redact
 from context_service.story import content_hash
 from context_service.v1 import context_pb2
 from context_service.views import projecting
@@ -263,7 +264,8 @@ class _Consumer:
         told = msgspec.json.encode((subject, answer["event_id"], outcome))
         headers = {"Nats-Msg-Id": hashlib.sha256(told).hexdigest()}
         try:
-            await self._patiently(lambda: self._bus.publish(subject, msgspec.json.encode(answer), headers))
+            body = redact(msgspec.json.encode(answer).decode()).encode()
+            await self._patiently(lambda: self._bus.publish(subject, body, headers))
         except TooLarge as error:
             too_large = {"code": "RESOURCE_EXHAUSTED", "message": str(error), "violations": []}
             short = msgspec.json.encode({"event_id": answer["event_id"], "error": too_large})

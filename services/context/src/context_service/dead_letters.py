@@ -9,6 +9,7 @@ import msgspec
 
 from context_service.bus import DEAD, TooLarge
 from context_service.messages import EVENT_ID, durable_of, event_id_of, id_in
+from context_service.redaction import redact
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -48,7 +49,8 @@ async def bury(bus: Bus, message: Incoming, *, deliveries: int, reason: str) -> 
     """
     letter = DeadLetter(
         subject=message.subject,
-        reason=reason[:_LONGEST],
+        # A reason quotes what came.
+        reason=redact(reason)[:_LONGEST],
         event_id=event_id_of(message),
         stream=message.stream,
         stream_sequence=message.sequence,

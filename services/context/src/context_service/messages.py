@@ -26,6 +26,7 @@ from context_service.commands import (
 )
 from context_service.graph import EPIC, PROJECT
 from context_service.portfolio import Announced
+from context_service.redaction import redact_certain
 from context_service.times import EPOCH, parse_moment
 from context_service.v1 import context_pb2
 from context_service.words import ROLES, id_problem, role_named
@@ -244,8 +245,10 @@ def wanted(message: Incoming) -> Wanted:
         Refused: its body is not as its subject's shape says.
     """
     subject = SUBJECTS[message.subject]
-    body, extra = _decoded(message.body, subject.shape)
+    kept = _without_secrets(message.body)
+    body, extra = _decoded(kept, subject.shape)
     event_id = event_id_of(message)
+    shown_id = redact_certain(event_id)
     occurred_at = _moment_of(body)
     attributes = {key: bytes(raw).decode() for key, raw in extra.items() if key not in _NO_ATTRIBUTES}
     said = Said(
@@ -253,10 +256,12 @@ def wanted(message: Incoming) -> Wanted:
         event_id,
         subject.sender,
         occurred_at or message.stored_at,
-        f"{message.subject} {event_id}",
+        f"{message.subject} {shown_id}",
         attributes,
         [f"{key}: not a known key" for key in attributes],
     )
+    if kept != message.body:
+        said.warnings.append("body: a secret was removed")
     command = subject.translate(body, said)
     return Wanted(
         command,
@@ -264,8 +269,8 @@ def wanted(message: Incoming) -> Wanted:
         f"{message.subject}:{event_id}",
         Metadata(
             actor=_actor(command, subject.sender),
-            causation_id=getattr(body, "task_id", None) or event_id,
-            correlation_id=body.correlation_id or _header(message, "x-correlation-id") or event_id,
+            causation_id=getattr(body, "task_id", None) or shown_id,
+            correlation_id=body.correlation_id or _header(message, "x-correlation-id") or shown_id,
             traceparent=_header(message, "traceparent"),
             tracestate=_header(message, "tracestate"),
         ),
@@ -286,6 +291,14 @@ def id_in(body: bytes) -> str:
         return msgspec.json.decode(body, type=Shape).event_id or ""
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         return ""
+
+
+def _without_secrets(body: bytes) -> bytes:
+    """Return a body as it may be recorded, for ever."""
+    try:
+        return redact_certain(body.decode()).encode()
+    except UnicodeDecodeError:
+        return body  # and is refused
 
 
 def _header(message: Incoming, name: str) -> str:

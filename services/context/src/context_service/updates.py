@@ -7,13 +7,15 @@ each says the position of its commit; so however often a batch is tried, and by 
 from __future__ import annotations
 
 from inspect import isawaitable
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 from eventstore import Token
 from projections import ModelRefused, ModelUnavailable, Projection, Stored
 
 from context_service.bus import CHECKPOINTS, UPDATES, Bus, BusUnavailable, Misfit, WrongSequence
+from context_service.past import event_type_of, subject_of
+from context_service.redaction import redact
 from context_service.story import CATEGORY
 
 if TYPE_CHECKING:
@@ -28,15 +30,6 @@ _REVISION: Final = "Context-Revision"
 #: Of a commit with more events, the first so many are told.
 MOST_CHANGES: Final = 1_000
 _LONGEST: Final = 1_000
-
-#: By the first field of an event that names one of these.
-_ENTITIES: Final = {
-    "decision_id": "DECISION",
-    "source_id": "DECISION",
-    "subtask_id": "SUBTASK",
-    "milestone_id": "MILESTONE",
-    "plan_id": "PLAN",
-}
 
 
 class Update(NamedTuple):
@@ -71,7 +64,7 @@ def _body(log_id: str, commit: Commit) -> bytes:
         "story_id": commit.stream.id,
         "version": commit.version,
         "position": str(Token(log_id, commit.position)),
-        "types": sorted({_type(event) for event in events}),
+        "types": sorted({event_type_of(event.raw.type) for event in events}),
         "changes": [_change(event) for event in events[:MOST_CHANGES]],
         "changes_left_out": max(len(events) - MOST_CHANGES, 0),
         "actor": commit.metadata.actor[:_LONGEST],
@@ -80,20 +73,12 @@ def _body(log_id: str, commit: Commit) -> bytes:
         "occurred_at": max(event.occurred_at for event in events).isoformat(),
         "recorded_at": commit.recorded_at.isoformat(),
     }
-    return msgspec.json.encode(told)
+    return redact(msgspec.json.encode(told).decode()).encode()
 
 
-def _type(event: Event) -> str:
-    return event.raw.type.rpartition(".")[2].removesuffix("Event")
-
-
-def _change(event: Event) -> dict[str, Any]:
-    message = event.message
-    for field, entity_type in _ENTITIES.items():
-        if field in message.DESCRIPTOR.fields_by_name:
-            return {"type": _type(event), "entity_type": entity_type, "entity_id": getattr(message, field)}
-    entity_type = "SUMMARY" if "text" in message.DESCRIPTOR.fields_by_name else "CASE"
-    return {"type": _type(event), "entity_type": entity_type, "entity_id": event.stream.id}
+def _change(event: Event) -> dict[str, str]:
+    entity_type, entity_id = subject_of(event.message, event.stream.id)
+    return {"type": event_type_of(event.raw.type), "entity_type": entity_type, "entity_id": entity_id}
 
 
 class BusModel:
