@@ -209,13 +209,14 @@ async def test_trap_07_no_field_is_lost_on_the_way_out(client: Client) -> None:
         change("CREATE", "SUBTASK", "T-2", status="IN_REVIEW", dependencies=["T-1"]),
         change("CREATE", "DECISION", "D-1", status="APPROVED"),
         change("CREATE", "DECISION", "D-2", depends_on=["D-1"]),
+        status="active",
         acceptance_criteria=["in under a second"],
         constraints={"storage": "none in the browser"},
     )
     # Of an architect in BUILD a pack has everything.
     await client.stub.TransitionPhase(pb.TransitionPhaseRequest(story_id="S-1", from_phase="DESIGN", to_phase="BUILD"))
     pack = await rehydrated(client, "architect")
-    assert pack.plan_header.status == "APPROVED"
+    assert (pack.case_header.status, pack.plan_header.status) == ("ACTIVE", "APPROVED")
     assert {decision.id: decision.status for decision in pack.decisions} == {"D-1": "APPROVED", "D-2": "PROPOSED"}
     assert [(edge.src_id, edge.relation_type, edge.dst_id) for edge in pack.decision_deps] == [
         ("D-2", "DEPENDS_ON", "D-1")
