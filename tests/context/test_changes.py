@@ -288,7 +288,7 @@ class TestCase:
         assert refusals(CREATED, asked) == [("INVALID", "changes[0].entity_id")]
 
     def test_status(self) -> None:
-        """A story begins as DRAFT, or as its CREATE says, and an UPDATE sets it, in any case; other words are refused."""
+        """A story begins as DRAFT or as its CREATE says; an UPDATE sets its status; other words are refused."""
         assert after(EMPTY, change("CREATE", "CASE", "", {})).status == "DRAFT"
         story = after(EMPTY, change("CREATE", "CASE", "", {"status": "active"}))
         assert story.status == "ACTIVE"
