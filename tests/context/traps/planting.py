@@ -24,6 +24,8 @@ _PRODUCT: Final = re.compile(r"(?:packages|services)/\w+/src/.+\.py")
 # How an assertion begins in a report; any other exception is no answer of the test.
 _ASSERTION: Final = ("AssertionError", "assert ")
 _AT_ONCE: Final = 2
+#: So much of what an assertion says is shown.
+_MOST_CHARS: Final = 120
 
 
 class Trap(NamedTuple):
@@ -105,7 +107,7 @@ def _said(case: ET.Element) -> str:
     error = case.find("error")
     if error is not None or found is None:
         return "" if error is None else f"error: {error.get('message')}"
-    return (found.get("message") or "no message").splitlines()[0]
+    return (found.get("message") or "no message").splitlines()[0][:_MOST_CHARS]
 
 
 def planted(trap: Trap) -> str:
