@@ -19,8 +19,11 @@ if TYPE_CHECKING:
 
 CATEGORY: Final = "story"
 
+# What a story is made of holds texts and numbers, never itself: there is nothing for the garbage collector to find in
+# it, which would look through tens of thousands of these after each story that is loaded.
 
-class Decision(msgspec.Struct, frozen=True):
+
+class Decision(msgspec.Struct, frozen=True, gc=False):
     """Something decided, or proposed."""
 
     id: str
@@ -42,7 +45,7 @@ class Decision(msgspec.Struct, frozen=True):
     task_id: str = ""
 
 
-class Subtask(msgspec.Struct, frozen=True):
+class Subtask(msgspec.Struct, frozen=True, gc=False):
     """A piece of work."""
 
     id: str
@@ -60,7 +63,7 @@ class Subtask(msgspec.Struct, frozen=True):
     attributes: dict[str, str]
 
 
-class Plan(msgspec.Struct, frozen=True):
+class Plan(msgspec.Struct, frozen=True, gc=False):
     """A version of a story's plan."""
 
     id: str
@@ -75,7 +78,7 @@ class Plan(msgspec.Struct, frozen=True):
     attributes: dict[str, str]
 
 
-class Milestone(msgspec.Struct, frozen=True):
+class Milestone(msgspec.Struct, frozen=True, gc=False):
     """Something that happened on the way."""
 
     id: str
@@ -87,7 +90,7 @@ class Milestone(msgspec.Struct, frozen=True):
     attributes: dict[str, str]
 
 
-class Transition(msgspec.Struct, frozen=True):
+class Transition(msgspec.Struct, frozen=True, gc=False):
     """A change of phase."""
 
     from_phase: str
@@ -96,7 +99,7 @@ class Transition(msgspec.Struct, frozen=True):
     at: str
 
 
-class Dispatch(msgspec.Struct, frozen=True):
+class Dispatch(msgspec.Struct, frozen=True, gc=False):
     """A subtask handed to an agent."""
 
     subtask_id: str
@@ -105,7 +108,7 @@ class Dispatch(msgspec.Struct, frozen=True):
     at: str
 
 
-class Summary(msgspec.Struct, frozen=True):
+class Summary(msgspec.Struct, frozen=True, gc=False):
     """The last summary of a role's session."""
 
     role: str
@@ -114,7 +117,7 @@ class Summary(msgspec.Struct, frozen=True):
     attributes: dict[str, str]
 
 
-class Link(msgspec.Struct, frozen=True, order=True):
+class Link(msgspec.Struct, frozen=True, order=True, gc=False):
     """A link from a decision to another one, or with AFFECTS to a subtask."""
 
     source: str
