@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any, Final, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Final, get_args, get_origin
 
 import msgspec
 from immutables import Map
@@ -430,7 +430,6 @@ def _removed(story: Story, kind: str, id: str) -> Story:
 
 #: Changes whenever ``dump`` or the meaning of the state does.
 FORMAT: Final = "story-3"
-T = TypeVar("T")
 
 
 def _encode_map(value: Any) -> Any:
@@ -439,12 +438,16 @@ def _encode_map(value: Any) -> Any:
     raise TypeError(f"cannot dump a {type(value).__name__}")
 
 
-def _decode_map(kind: type[T], value: Any) -> Any:
-    return Map(msgspec.convert(value, list[tuple[get_args(kind)]]))  # type: ignore[misc]
-
-
 _ENCODER: Final = msgspec.msgpack.Encoder(enc_hook=_encode_map, order="deterministic")
-_DECODER: Final = msgspec.msgpack.Decoder(Story, dec_hook=_decode_map)
+_FIELDS: Final = {field.name: field.type for field in msgspec.structs.fields(Story)}
+_MAPS: Final = {name: get_args(kind) for name, kind in _FIELDS.items() if get_origin(kind) is Map}
+# A story as it is dumped, each map a list of pairs. Read as such, everything in it has its type at once.
+_DECODER: Final = msgspec.msgpack.Decoder(
+    msgspec.defstruct(
+        "Dumped",
+        [(name, list[tuple[_MAPS[name]]] if name in _MAPS else kind) for name, kind in _FIELDS.items()],  # type: ignore[misc]
+    )
+)
 
 
 def dump(story: Story) -> bytes:
@@ -454,7 +457,8 @@ def dump(story: Story) -> bytes:
 
 def load(data: bytes) -> Story:
     """Return the story that was dumped."""
-    return _DECODER.decode(data)
+    dumped = msgspec.structs.asdict(_DECODER.decode(data))
+    return Story(**dumped | {name: Map(dumped[name]) for name in _MAPS})
 
 
 def content_hash(story: Story) -> str:
