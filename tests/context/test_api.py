@@ -433,6 +433,35 @@ class TestScopes:
             assert len(answer.withheld_scopes) == 10
             assert "MILESTONES" in answer.withheld_scopes
 
+    async def test_trap_7_no_field_is_lost(self, client: Client) -> None:
+        """What was written of a story is shown: its status, criteria and constraints, relations, a subtask's state."""
+        await client.update(
+            "S-1",
+            client.change(
+                "CREATE", "CASE", title="Login", acceptance_criteria=["is fast"], constraints={"region": "EU"}
+            ),
+            client.change("CREATE", "SUBTASK", "T-1", title="Form", status="done", role="DEV", priority=1),
+            client.change("CREATE", "SUBTASK", "T-2", status="IN_PROGRESS", dependencies=["T-1"], assignee="ann"),
+            client.change("CREATE", "DECISION", "D-1", status="APPROVED", alternatives=["SAML"]),
+            client.change("CREATE", "DECISION", "D-2", depends_on=["D-1"], affects=["T-2"], decided_by="bob"),
+        )
+        await client.update("S-1", client.change("UPDATE", "DECISION", "D-1", status="IMPLEMENTED"))
+        answer = await client.get("S-1", "architect", phase="BUILD")
+        for line in (
+            "- is fast",
+            "- region: EU",
+            "- T-1 [done, developer, priority 1] Form",
+            "- T-2 [in_progress, assigned to ann]",
+            "  depends on T-1",
+            "- D-1 [IMPLEMENTED]",
+            "  instead of: SAML",
+            "- D-2 [PROPOSED], by bob",
+            "- from D-2: DEPENDS_ON D-1",
+            "- from D-2: AFFECTS T-2",
+            "- 1 of 2 subtasks are finished",
+        ):
+            assert line in answer.blocks.context.splitlines()
+
     async def test_a_cell_that_the_policy_lacks(self, client: Client) -> None:
         """Where the policy says nothing, nothing of the story is told, and that is no error."""
         await create(client)
@@ -484,6 +513,12 @@ class TestScopes:
                 "developer in phase TEST: missing: CASE_HEADER, SUBTASKS_ROLE_MIN; extra: EVERYTHING, MILESTONES.",
             ),
             (["CASE_HEADER", "PLAN_HEADER"], ["SUBTASKS_ROLE_MIN"], [], "missing: SUBTASKS_ROLE_MIN."),
+            (
+                ["CASE_HEADER", "PLAN_HEADER", "SUBTASKS_ROLE_MIN", "SUBTASKS_ROLE"],
+                [],
+                ["SUBTASKS_ROLE"],
+                "developer in phase TEST: extra: SUBTASKS_ROLE.",
+            ),
         ],
     )
     async def test_validate(

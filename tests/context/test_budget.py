@@ -6,7 +6,9 @@ import random
 import time
 from typing import TYPE_CHECKING, Any
 
+import bpe_openai
 import pytest
+from context_service import text
 from context_service.commands import Fault, Refused
 from context_service.contexts import Contexts, context_of
 from context_service.events.v1 import events_pb2 as pb
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
 POLICY = Policy.load()
+TOKENIZER = bpe_openai.get_encoding("o200k_base")
 texts = st.text(st.sampled_from("ab é漢🙂.-=>#`\n\r\t\x00\u2028"), max_size=60) | st.integers(0, 3000).map(
     "word ".__mul__
 )
@@ -86,7 +89,7 @@ def things_of(selection: Selection) -> set[tuple[str, str]]:
 
 def check(selection: Selection, rendered: Rendered, budget: int) -> None:
     """Check that a budget holds and that nothing got lost."""
-    assert rendered.tokens == count_tokens(rendered.text) <= budget
+    assert rendered.tokens == len(TOKENIZER.encode_ordinary(rendered.text)) <= budget
     assert rendered.text == rendered.blocks.joined()
     stated = {(one.entity_type, one.entity_id): one.form for one in rendered.statements}
     omitted = {(one.entity_type, one.entity_id): one.left for one in rendered.omitted}
@@ -157,16 +160,29 @@ def test_steps() -> None:
     assert seen == [{0}, {0, 1}, {0, 1, 2}, {0, 1, 2, 3}, {0, 1, 2, 3}]
 
 
-def test_the_most_important_stay() -> None:
+@pytest.mark.parametrize(("budget", "first"), [(60, 1), (80, 2), (150, 2), (1_000, 2)])
+def test_the_most_important_stay(budget: int, first: int) -> None:
     """The story and the current task are shown however small the budget is; of the decisions those ranked first."""
     selection = full_selection(subtask_id="T-qa")
-    rendered = render("S-1", selection, role="architect", phase="BUILD", budget=150)
-    stated = [(one.entity_type, one.entity_id) for one in rendered.statements]
-    assert stated[:2] == [("CASE", "S-1"), ("SUBTASK", "T-qa")]
+    rendered = render("S-1", selection, role="architect", phase="BUILD", budget=budget)
+    stated = [(one.entity_type, one.entity_id) for one in rendered.statements if one.entity_type != "PLAN"]
+    assert stated[:first] == [("CASE", "S-1"), ("SUBTASK", "T-qa")][:first]
     ranked = [decision.id for decision in selection.of(Decision) if decision.status != "PROPOSED"]
     shown = [id for kind, id in stated if kind == "DECISION" and id in ranked]
-    assert shown
     assert shown == ranked[: len(shown)]
+    assert shown or budget == 60
+
+
+@pytest.mark.parametrize("budget", [200, 400, 800])
+def test_too_much_is_taken_away_again(monkeypatch: pytest.MonkeyPatch, budget: int) -> None:
+    """Were more taken than there is room for, the least important goes until the budget holds, and that is told."""
+    monkeypatch.setattr(text._Frame, "reserve", -150)
+    scopes = [scope for scope in POLICY.scopes("BUILD", "architect") if scope != "PLAN_HEADER"]
+    selection = select(story_of(*FULL[1:]), scopes, role="architect", subtask_id="T-qa")
+    rendered = render("S-1", selection, role="architect", phase="BUILD", budget=budget)
+    check(selection, rendered, budget)
+    assert rendered.statements[0].entity_type == "CASE"
+    assert rendered.statements[1].entity_id == "T-qa"
 
 
 def test_what_a_section_leaves_goes_to_others() -> None:

@@ -120,7 +120,7 @@ async def test_random_histories(driver: AsyncDriver, seed: int) -> None:
 
 
 async def test_emptied(driver: AsyncDriver, imported: Imported) -> None:
-    """A Neo4j that is emptied while its projection runs has everything back."""
+    """A Neo4j that is emptied while its projection runs has everything back, and 200 random positions of the past."""
     async with open_store(imported.url, codec) as store:
         expected = told(await states(store))
         async with drawing(store, driver, Batching()):
@@ -129,6 +129,9 @@ async def test_emptied(driver: AsyncDriver, imported: Imported) -> None:
             await empty(driver)
             await wait_for(graph_neo4j.GRAPH, Neo4jModel(driver), await store.head(), timeout=60)
         assert await drawn(driver) == expected
+        view = Deployed(graph_neo4j.GRAPH, store, Neo4jModel(driver))
+        asked = Asked(relationships.Graph(view, graph_neo4j.around), {})
+        assert await compared(asked, random.Random(5), 200) > 100
 
 
 async def test_both_emptied(stories: Stories, neo4j_2026: str, valkey: str) -> None:

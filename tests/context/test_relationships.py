@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
-from context_service import cli
+from context_service import cli, relationships
 from context_service.app import serving
 from context_service.snapshots import IN_MEMORY
 from context_service.stories import open_stories
@@ -201,6 +201,20 @@ async def test_no_graph(client: Client) -> None:
         Code.FAILED_PRECONDITION,
         "graph: this process keeps no graph",
     )
+
+
+async def test_most(service: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of very many neighbours the nearest are told, with the relations between these, and of how many."""
+    whole = await service(depth=3)
+    assert whole.message == ""
+    monkeypatch.setattr(relationships, "MOST", 1)
+    some = await service(depth=3)
+    assert some.neighbors == whole.neighbors[:1]
+    told = {some.node.id, *(node.id for node in some.neighbors)}
+    assert [(one.from_node_id, one.to_node_id) for one in some.relationships] == [
+        ends for one in whole.relationships if told >= {*(ends := (one.from_node_id, one.to_node_id))}
+    ]
+    assert some.message == f"the nearest 1 of {len(whole.neighbors)} neighbours"
 
 
 async def test_waits(service: Served) -> None:

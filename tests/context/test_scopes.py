@@ -304,6 +304,21 @@ def test_trap_8_ids_are_never_matched_by_substring() -> None:
     assert ids(story, "SUBTASKS_ROLE") == ["T-1"]
 
 
+def test_decisions_for_a_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A decision that was made for a subtask of the role is relevant to it, and near to that subtask."""
+    story = story_of(
+        subtask("T-1", "developer"),
+        subtask("T-2", "qa"),
+        *(decision(f"D-{number}") for number in (1, 2, 3)),
+        *(linked(f"D-{number}", pb.DEPENDS_ON, "elsewhere") for number in (1, 2, 3)),
+    )
+    made_for = {"D-1": "T-1", "D-2": "T-2"}
+    monkeypatch.setattr("context_service.selection.task_of", lambda decision: made_for.get(decision.id, ""))
+    assert ids(story, "DECISIONS_RELEVANT_ROLE") == ["D-1"]
+    assert ids(story, "DECISIONS_GLOBAL")[0] == "D-1"
+    assert ids(story, "DECISIONS_GLOBAL", subtask_id="T-2")[0] == "D-2"
+
+
 def test_relations_in_circles() -> None:
     """Decisions that rest on each other in a circle are each selected once."""
     story = story_of(

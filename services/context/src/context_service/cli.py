@@ -17,6 +17,7 @@ import typer
 from eventstore import EventStoreError, InvalidInput
 from eventstore.terminal import Program, console, progress
 from google.protobuf.json_format import MessageToDict
+from msgspec import structs
 from projections.serving import HEALTH
 from projections.serving import serving as offering
 from rich.table import Table
@@ -354,8 +355,8 @@ async def _show(
         found = await context_of(stories, story_id, until, contexts=contexts, **asked)
         behind = await events_behind(stories, story_id, found.version) if why else {}
     statements = [
-        statement._asdict()
-        | {"events": [{"version": e.version, "event": e.event_type} for e in behind.get(statement[:2], ())]}
+        structs.asdict(statement)
+        | {"events": [{"version": e.version, "event": e.event_type} for e in behind.get(statement.subject, ())]}
         for statement in found.rendered.statements
     ]
     if as_json:
@@ -370,7 +371,7 @@ async def _show(
                 "scopes": found.scopes,
                 "empty_scopes": found.empty,
                 "withheld_scopes": found.withheld,
-                "omitted": [omission._asdict() for omission in found.rendered.omitted],
+                "omitted": msgspec.to_builtins(found.rendered.omitted),
                 "statements": statements,
             }
         )

@@ -7,7 +7,9 @@ import sys
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+import msgspec
 from eventstore import InvalidInput, Token, WrongLog
+from msgspec import structs
 
 from context_service.commands import Fault, Refused, Violation
 from context_service.policy import Policy
@@ -78,8 +80,7 @@ class Contexts:
 
     def keep(self, key: _Key, context: Context) -> None:
         """Keep a context, at the cost of those not used for the longest time."""
-        if key not in self._made:
-            self._bytes += _size(context)
+        self._bytes += _size(context)
         self._made[key] = context
         while self._bytes > self._most:
             self._bytes -= _size(self._made.popitem(last=False)[1])
@@ -163,9 +164,10 @@ def context_message(
         empty_scopes=found.empty,
         withheld_scopes=found.withheld,
         # Of thousands of them, messages of their own would take three times as long.
-        omitted=[omission._asdict() for omission in found.rendered.omitted],
+        omitted=msgspec.to_builtins(found.rendered.omitted),
         statements=[
-            statement._asdict() | {"events": behind.get(statement[:2], ())} for statement in found.rendered.statements
+            structs.asdict(statement) | {"events": behind.get(statement.subject, ())}
+            for statement in found.rendered.statements
         ],
         final=found.final,
     )

@@ -34,6 +34,8 @@ _KINDS: Final = {type.lower(): kind for type, kind in NODE_TYPES.items()}
 _TYPES: Final = {"Case": "Story", "Subtask": "Task"}
 _DEPTH: Final = 2
 _DEEPEST: Final = 3
+#: So many neighbours are told, the nearest: an answer of more is larger than clients take.
+MOST: Final = 1_000
 #: How long a question waits for the graph. The caller's own deadline may be earlier.
 WAIT_SECONDS: Final = 5.0
 
@@ -173,11 +175,13 @@ def _answer(start: NodeKey, found: Neighbourhood, log_id: str) -> pb.GetGraphRel
 
     distances = _distances(start, found.edges)
     nearest = sorted(found.nodes.keys() - {start}, key=lambda key: (distances[key], key))
+    told = {start, *nearest[:MOST]}
     return pb.GetGraphRelationshipsResponse(
         node=node(start),
-        neighbors=map(node, nearest),
-        relationships=map(relation, sorted(found.edges)),
+        neighbors=map(node, nearest[:MOST]),
+        relationships=[relation(edge) for edge in sorted(found.edges) if told.issuperset(edge.ends)],
         success=True,
+        message="" if len(nearest) <= MOST else f"the nearest {MOST:,} of {len(nearest):,} neighbours",
         position=f"{log_id}:{found.position}",
     )
 

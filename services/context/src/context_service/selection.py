@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from functools import cached_property
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
@@ -102,20 +103,20 @@ class _View:
 
     @cached_property
     def _edges(self) -> _Edges:
-        deleted = {id for id, decision in self.story.decisions.items() if decision.status == "DELETED"}
-        edges = _Edges([], {}, {}, {}, {})
+        deleted = self.story.decisions.keys() - self.decisions.keys()
+        edges = _Edges([], defaultdict(list), defaultdict(list), defaultdict(list), defaultdict(list))
         for link in self.story.links:
             source, target = link.source, link.target
             if source in deleted:
                 continue
             if link.kind == "AFFECTS":
-                edges.affects.setdefault(source, []).append(target)
-                edges.affecting.setdefault(target, []).append(source)
+                edges.affects[source].append(target)
+                edges.affecting[target].append(source)
             elif target in deleted:
                 continue
             else:
-                edges.out.setdefault(source, []).append(target)
-                edges.into.setdefault(target, []).append(source)
+                edges.out[source].append(target)
+                edges.into[target].append(source)
             edges.links.append(link)
         return edges
 
@@ -152,9 +153,7 @@ class _View:
         starts = {self.subtask_id} if self.subtask_id else {id for id in self.mine if _open(self.story.subtasks[id])}
         edges = self._edges
         near = {source for start in starts for source in edges.affecting.get(start, ())}
-        near |= (
-            {decision.id for decision in self.decisions.values() if task_of(decision) in starts} if starts else set()
-        )
+        near |= {id for id, decision in self.decisions.items() if task_of(decision) in starts}
         return _reached(near, edges.out, edges.into)
 
     @cached_property

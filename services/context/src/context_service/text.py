@@ -12,6 +12,8 @@ from functools import cache
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+import msgspec
+
 from context_service.commands import Fault, Refused, Violation
 from context_service.selection import IN_FORCE, MIN, Past, PlanHeader, token_budget_hint
 from context_service.story import Decision, Link, Milestone, Story, Subtask, Summary
@@ -35,7 +37,10 @@ class Blocks(NamedTuple):
         return "\n\n".join(f"# {name}\n\n{text}" for name, text in parts.items() if text)
 
 
-class Statement(NamedTuple):
+# Thousands of these two are kept: the garbage collector, which would go through them all, has nothing to find in them.
+
+
+class Statement(msgspec.Struct, frozen=True, gc=False):
     """One thing that a context states, by which scope and in which form: full, short (a line) or id."""
 
     entity_type: str
@@ -43,8 +48,13 @@ class Statement(NamedTuple):
     scope: str
     form: str
 
+    @property
+    def subject(self) -> tuple[str, str]:
+        """Of what it is stated: the entity's type and id."""
+        return self.entity_type, self.entity_id
 
-class Omission(NamedTuple):
+
+class Omission(msgspec.Struct, frozen=True, gc=False):
     """Something that was shortened or left out; what is left is short, id or nothing."""
 
     entity_type: str
@@ -389,13 +399,13 @@ def _filled(part: _Part, room: int) -> list[_Shown]:
 
 def _drop(parts: Sequence[_Part], shown: list[list[_Shown]], over: int) -> None:
     """Take away the least important until so many tokens are gone."""
-    # The decisions in force take last because what others leave is theirs, not because they matter least.
-    for number in sorted(_by_turn(parts), key=lambda number: parts[number].section in _LAST_DROPPED):
+    for number in sorted(_by_turn(parts), key=lambda number: _KEPT.get(parts[number].section, 0)):
         while shown[number] and over > 0:
             over -= shown[number].pop().tokens
 
 
-_LAST_DROPPED: Final = ("", "Current task", "Decisions in force")
+#: What is taken away after all else, in this order.
+_KEPT: Final = {"Decisions in force": 1, "Current task": 2, "": 3}
 
 
 def _by_turn(parts: Sequence[_Part]) -> list[int]:
