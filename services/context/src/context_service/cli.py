@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import os
@@ -35,6 +36,7 @@ from context_service.relationships import NODE_TYPES, GraphUnavailable, related
 from context_service.snapshots import IN_MEMORY
 from context_service.stories import DEFAULT_STORE, SNAPSHOT_EVERY, clock_named, open_stories
 from context_service.story import CATEGORY
+from context_service.text import count_tokens
 from context_service.v1 import context_pb2 as pb
 from context_service.views import NOWHERE, Logging, all_ready, graph_among, open_views, projecting
 from context_service.words import PHASES, ROLES
@@ -188,6 +190,11 @@ async def _serve(
         ):
             with _offered(monitor, views, metrics):
                 await _tell(stories, store, graph=graph, cache=cache, **kept, listen=listen, log_level=level)
+                # The first answer should not have to load the vocabulary, nor any answer to wait for the garbage
+                # collector to look through all that is there now and stays.
+                count_tokens("")
+                gc.collect()
+                gc.freeze()
                 _out.print(f"serving on {address}")
                 sys.stdout.flush()
                 await stop.wait()
