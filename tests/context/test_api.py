@@ -442,7 +442,7 @@ class TestScopes:
             ),
             client.change("CREATE", "SUBTASK", "T-1", title="Form", status="done", role="DEV", priority=1),
             client.change("CREATE", "SUBTASK", "T-2", status="IN_PROGRESS", dependencies=["T-1"], assignee="ann"),
-            client.change("CREATE", "DECISION", "D-1", status="APPROVED", alternatives=["SAML"]),
+            client.change("CREATE", "DECISION", "D-1", status="APPROVED", alternatives=["SAML"], decided_by="eve"),
             client.change("CREATE", "DECISION", "D-2", depends_on=["D-1"], affects=["T-2"], decided_by="bob"),
         )
         await client.update("S-1", client.change("UPDATE", "DECISION", "D-1", status="IMPLEMENTED"))
@@ -453,7 +453,7 @@ class TestScopes:
             "- T-1 [done, developer, priority 1] Form",
             "- T-2 [in_progress, assigned to ann]",
             "  depends on T-1",
-            "- D-1 [IMPLEMENTED]",
+            "- D-1 [IMPLEMENTED], by eve",
             "  instead of: SAML",
             "- D-2 [PROPOSED], by bob",
             "- from D-2: DEPENDS_ON D-1",

@@ -153,7 +153,7 @@ class TestReading:
         assert (row["story_id"], row["version"]) == ("python-3.12", 158)
         assert set(row) == {
             *("story_id", "version", "position", "hash", "token_count", "context"),
-            *("scopes", "empty_scopes", "withheld_scopes", "omitted", "statements"),
+            *("scopes", "empty_scopes", "withheld_scopes", "omitted", "statements", "final"),
         }
 
     def test_show_why(self, context: Any, imported: Imported) -> None:
@@ -166,7 +166,7 @@ class TestReading:
         )
         [row] = context(*words, "--why", "--json").rows()
         [stated] = [one for one in row["statements"] if one["entity_id"] == "PEP-484"]
-        assert {event["event"] for event in stated["events"]} >= {"DecisionAdded", "DecisionStatusChanged"}
+        assert {event["event_type"] for event in stated["events"]} >= {"DecisionAdded", "DecisionStatusChanged"}
         assert not any(one["events"] for one in context(*words, "--json").rows()[0]["statements"])
 
     def test_show_for_whom(self, context: Any, imported: Imported) -> None:

@@ -304,16 +304,16 @@ def test_trap_8_ids_are_never_matched_by_substring() -> None:
     assert ids(story, "SUBTASKS_ROLE") == ["T-1"]
 
 
-def test_decisions_for_a_task(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_decisions_for_a_task() -> None:
     """A decision that was made for a subtask of the role is relevant to it, and near to that subtask."""
     story = story_of(
         subtask("T-1", "developer"),
         subtask("T-2", "qa"),
-        *(decision(f"D-{number}") for number in (1, 2, 3)),
+        decision("D-1", task_id="T-1"),
+        decision("D-2", task_id="T-2"),
+        decision("D-3", task_id="T"),
         *(linked(f"D-{number}", pb.DEPENDS_ON, "elsewhere") for number in (1, 2, 3)),
     )
-    made_for = {"D-1": "T-1", "D-2": "T-2"}
-    monkeypatch.setattr("context_service.selection.task_of", lambda decision: made_for.get(decision.id, ""))
     assert ids(story, "DECISIONS_RELEVANT_ROLE") == ["D-1"]
     assert ids(story, "DECISIONS_GLOBAL")[0] == "D-1"
     assert ids(story, "DECISIONS_GLOBAL", subtask_id="T-2")[0] == "D-2"
@@ -403,11 +403,12 @@ async def test_trap_9_what_is_over_is_no_guidance(stories: Stories, status: str)
         (["qa", "developer", ""], "developer", "developer"),
         (["DEV", "", "qa"], "developer", "DEV"),
         (["qa", ""], "developer", ""),
+        (["qa", "ann"], "developer", "ann"),
         (["qa"], "developer", None),
     ],
 )
 def test_last_summary(recorded: list[str], role: str, expected: str | None) -> None:
-    """A role's last summary is its own in any spelling, else one recorded under no role; never another role's."""
+    """A role's last summary is its own in any spelling, else that of who is in no role; never another role's."""
     story = story_of(*(pb.SummaryRecordedEvent(role=one, text=one, at=NOON) for one in recorded))
     found = select(story, ["SUMMARY_LAST"], role=role).of(Summary)
     assert [summary.role for summary in found] == ([] if expected is None else [expected])

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias, TypeVar
 
 import grpc
 from eventstore import Conflict, EventStoreError, InvalidInput, Metadata, StoreFull, StoreUnavailable
+from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from context_service import past, reasons, rehydration, watching, writes
@@ -26,6 +27,7 @@ from context_service.contexts import (
     refused,
     wait_for_position,
 )
+from context_service.redaction import redact, redacted
 from context_service.relationships import GraphUnavailable, related
 from context_service.story import content_hash
 from context_service.v1 import context_pb2 as pb
@@ -49,11 +51,11 @@ _CODES: Final = {
     Fault.PRECONDITION: grpc.StatusCode.FAILED_PRECONDITION,
     Fault.LATE: grpc.StatusCode.DEADLINE_EXCEEDED,
 }
-#: Who asks, where nobody said.
+#: Who asks, in the record of every call, where nobody said.
 ANONYMOUS: Final = "anonymous"
 
 Request = TypeVar("Request")
-Answer = TypeVar("Answer")
+Answer = TypeVar("Answer", bound=Message)
 Write: TypeAlias = (
     pb.UpdateContextRequest
     | pb.CreateStoryRequest
@@ -67,12 +69,12 @@ R = TypeVar("R", pb.CreateStoryRequest, pb.CreateTaskRequest, pb.AddProjectDecis
 def answered(
     method: Callable[[Any, Request, Any], Awaitable[Answer]],
 ) -> Callable[[Any, Request, Any], Awaitable[Answer]]:
-    """Answer errors of a method with the status code and the words that callers may see."""
+    """Answer without secrets, and errors of a method with the status code and the words that callers may see."""
 
     @functools.wraps(method)
     async def answering(self: Any, request: Request, context: grpc.aio.ServicerContext[Any, Any]) -> Answer:
         async with _translated(context):
-            return await method(self, request, context)
+            return redacted(await method(self, request, context))
         raise AssertionError("abort always raises")
 
     return answering
@@ -93,7 +95,7 @@ async def _translated(context: grpc.aio.ServicerContext[Any, Any]) -> AsyncItera
         await context.abort(grpc.StatusCode.ABORTED, message)
     except GraphUnavailable as error:
         _log.warning("the graph cannot answer: %s", error, exc_info=error.__cause__)
-        await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
+        await context.abort(grpc.StatusCode.UNAVAILABLE, redact(str(error)))
     except StoreFull:
         _log.exception("the store is full")
         await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "the store has no room left; nothing was written")
@@ -113,16 +115,20 @@ async def _translated(context: grpc.aio.ServicerContext[Any, Any]) -> AsyncItera
 async def _refuse(context: grpc.aio.ServicerContext[Any, Any], error: Refused) -> NoReturn:
     faults = {violation.fault for violation in error.violations}
     code = next(_CODES[fault] for fault in Fault if fault in faults)
-    status = status_pb2.Status(code=getattr(code_pb2, code.name), message=str(error))
+    # A refusal quotes what came.
+    message = redact(str(error))
+    status = status_pb2.Status(code=getattr(code_pb2, code.name), message=message)
     status.details.add().Pack(
-        error_details_pb2.BadRequest(
-            field_violations=[
-                error_details_pb2.BadRequest.FieldViolation(field=v.field, description=v.description)
-                for v in error.violations
-            ]
+        redacted(
+            error_details_pb2.BadRequest(
+                field_violations=[
+                    error_details_pb2.BadRequest.FieldViolation(field=v.field, description=v.description)
+                    for v in error.violations
+                ]
+            )
         )
     )
-    await context.abort(code, str(error), (("grpc-status-details-bin", status.SerializeToString()),))
+    await context.abort(code, message, (("grpc-status-details-bin", status.SerializeToString()),))
 
 
 class ContextService(context_pb2_grpc.ContextServiceServicer):
@@ -320,7 +326,7 @@ class ContextService(context_pb2_grpc.ContextServiceServicer):
                 if self._stopping():
                     await context.abort(grpc.StatusCode.UNAVAILABLE, "this process is stopping; watch again")
                 if update is not None:
-                    yield update
+                    yield redacted(update)
 
     @answered
     async def GetHistory(  # noqa: N802 (the interface's name)
@@ -371,9 +377,9 @@ def _sent(context: grpc.aio.ServicerContext[Any, Any]) -> dict[str, str]:
 
 
 def _actor(request: Write, context: grpc.aio.ServicerContext[Any, Any]) -> str:
-    """Return who asks, who has a name even when nobody said one."""
+    """Return who asks, as far as anybody said."""
     said = "" if isinstance(request, pb.UpdateContextRequest) else request.actor
-    return said or _sent(context).get("x-actor", "") or ANONYMOUS
+    return said or _sent(context).get("x-actor", "")
 
 
 def _metadata(request: Write, context: grpc.aio.ServicerContext[Any, Any], actor: str, *, cause: str = "") -> Metadata:
@@ -381,7 +387,7 @@ def _metadata(request: Write, context: grpc.aio.ServicerContext[Any, Any], actor
     sent = _sent(context)
     call = type(request).DESCRIPTOR.name.removesuffix("Request")
     return Metadata(
-        actor=actor,
+        actor=actor or ANONYMOUS,
         correlation_id=sent.get("x-correlation-id", ""),
         causation_id=cause or sent.get("x-causation-id", "") or call,
         traceparent=sent.get("traceparent", ""),

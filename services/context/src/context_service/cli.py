@@ -18,7 +18,6 @@ import typer
 from eventstore import EventStoreError, InvalidInput
 from eventstore.terminal import Program, console, progress
 from google.protobuf.json_format import MessageToDict
-from msgspec import structs
 from projections.serving import HEALTH
 from projections.serving import serving as offering
 from rich.table import Table
@@ -27,11 +26,12 @@ from rich.text import Text
 from context_service.app import CannotListen, serving, stop_signals, without_secrets
 from context_service.bundles import open_bundles
 from context_service.commands import Refused
-from context_service.contexts import Contexts, checked_moment, context_of
+from context_service.contexts import Contexts, checked_moment, context_message, context_of
 from context_service.past import ENTITY_TYPES, diff, history
 from context_service.peps import ImportFault, import_peps
 from context_service.policy import PACKAGED, Policy, PolicyFault
 from context_service.reasons import events_behind, explain
+from context_service.redaction import RedactingFilter, redact, redacted
 from context_service.relationships import NODE_TYPES, GraphUnavailable, related
 from context_service.snapshots import IN_MEMORY
 from context_service.stories import DEFAULT_STORE, SNAPSHOT_EVERY, clock_named, open_stories
@@ -255,6 +255,9 @@ def _logging(log_level: str) -> str:
     if level not in ("DEBUG", "INFO", "WARNING", "ERROR"):
         raise InvalidInput("log-level", f"expected DEBUG, INFO, WARNING or ERROR; got {log_level!r}")
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    for handler in logging.getLogger().handlers:
+        if not any(isinstance(each, RedactingFilter) for each in handler.filters):
+            handler.addFilter(RedactingFilter())
     if level != "DEBUG":
         # One repeats with every try what read models and snapshots tell once; the other says of our own queries, each
         # time, that a label or type is not used yet.
@@ -290,7 +293,7 @@ async def _list_stories(store: str, *, as_json: bool) -> None:
             state = folded.state
             row = {
                 "story_id": info.stream.id,
-                "title": state.title,
+                "title": redact(state.title),
                 "phase": state.phase,
                 "decisions": len(state.decisions),
                 "subtasks": len(state.subtasks),
@@ -309,7 +312,7 @@ async def _list_story(store: str, story_id: str, *, as_json: bool) -> None:
         state = (await stories.ask(story_id)).state
     things = sorted([*state.decisions.values(), *state.subtasks.values()], key=lambda thing: thing.order)
     rows = [
-        {"kind": type(thing).__name__.lower(), "id": thing.id, "status": thing.status, "title": thing.title}
+        {"kind": type(thing).__name__.lower(), "id": thing.id, "status": thing.status, "title": redact(thing.title)}
         for thing in things
     ]
     table = _table("kind", "id", "status", "title")
@@ -361,38 +364,31 @@ async def _show(
     async with open_stories(store, create=False, snapshots=IN_MEMORY) as stories:
         found = await context_of(stories, story_id, until, contexts=contexts, **asked)
         behind = await events_behind(stories, story_id, found.version) if why else {}
-    statements = [
-        structs.asdict(statement)
-        | {"events": [{"version": e.version, "event": e.event_type} for e in behind.get(statement.subject, ())]}
-        for statement in found.rendered.statements
-    ]
+    answer = redacted(context_message(found, behind))
     if as_json:
-        _print_json(
-            {
-                "story_id": story_id,
-                "version": found.version,
-                "position": str(found.token),
-                "hash": found.hash,
-                "token_count": found.rendered.tokens,
-                "context": found.text,
-                "scopes": found.scopes,
-                "empty_scopes": found.empty,
-                "withheld_scopes": found.withheld,
-                "omitted": msgspec.to_builtins(found.rendered.omitted),
-                "statements": statements,
-            }
-        )
+        answer.ClearField("blocks")
+        row = MessageToDict(answer, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
+        _print_json({"story_id": story_id, **row, "version": found.version})
         return
-    _out.print(_safe(found.text))
+    _out.print(_safe(answer.context))
     if why:
-        _out.print(_why(statements))
-    for name, scopes in (("scopes", found.scopes), ("empty", found.empty), ("withheld", found.withheld)):
-        _err.print(f"{name}: {', '.join(scopes) or 'none'}", style="dim")
-    _err.print(f"tokens: {found.rendered.tokens}", style="dim")
-    for omission in found.rendered.omitted:
+        _out.print(_why(answer))
+    for name in ("scopes", "empty_scopes", "withheld_scopes"):
+        _err.print(f"{name.removesuffix('_scopes')}: {', '.join(getattr(answer, name)) or 'none'}", style="dim")
+    _err.print(f"tokens: {answer.token_count}", style="dim")
+    for omission in answer.omitted:
         left = "left out" if omission.left == "nothing" else f"cut to {omission.left}"
         _err.print(_safe(f"{omission.entity_type} {omission.entity_id}: {left}, {omission.reason}"), style="dim")
-    _err.print(f"version {found.version}, position {found.token}", style="dim")
+    _err.print(f"version {answer.version}, position {answer.position}", style="dim")
+
+
+def _why(answer: pb.GetContextResponse) -> Table:
+    """Return which events say what is stated."""
+    table = _table("stated", "id", "by", "events")
+    for one in answer.statements:
+        events = ", ".join(f"{event.version} {event.event_type}" for event in one.events)
+        table.add_row(*(_safe(value) for value in (one.entity_type, one.entity_id, one.scope, events)))
+    return table
 
 
 @app.command("graph")
@@ -416,7 +412,7 @@ async def _show_graph(
         open_stories(store, create=False, snapshots=IN_MEMORY) as stories,
         open_views(stories, graph=url, cache=NOWHERE) as views,
     ):
-        found = await related(graph_among(views), node_id, node_type, depth=depth, position=position)
+        found = redacted(await related(graph_among(views), node_id, node_type, depth=depth, position=position))
     if as_json:
         _print_json(MessageToDict(found, preserving_proto_field_name=True))
         return
@@ -425,15 +421,6 @@ async def _show_graph(
     for edge in found.relationships:
         _out.print(_safe(f"  {edge.from_node_id} {edge.type} {edge.to_node_id}"))
     _err.print(f"position {found.position}", style="dim")
-
-
-def _why(statements: list[dict[str, Any]]) -> Table:
-    """Return which events say what is stated."""
-    table = _table("stated", "id", "by", "events")
-    for one in statements:
-        events = ", ".join(f"{event['version']} {event['event']}" for event in one["events"])
-        table.add_row(*(_safe(value) for value in (one["entity_type"], one["entity_id"], one["scope"], events)))
-    return table
 
 
 Clock = Annotated[
@@ -476,7 +463,7 @@ def show_history(
 async def _show_history(store: str, request: pb.GetHistoryRequest, *, as_json: bool) -> None:
     async with open_stories(store, create=False, snapshots=IN_MEMORY) as stories:
         while True:
-            page = await history(stories, request)
+            page = redacted(await history(stories, request))
             for entry in page.entries:
                 if as_json:
                     _print_json(_entry_row(entry))
@@ -592,7 +579,7 @@ def show_diff(
 
 async def _show_diff(store: str, request: pb.DiffContextRequest, *, as_json: bool) -> None:
     async with open_stories(store, create=False, snapshots=IN_MEMORY) as stories:
-        found = await diff(stories, request)
+        found = redacted(await diff(stories, request))
     if as_json:
         _print_json(_diff_row(found))
         return
@@ -655,7 +642,7 @@ def show_why(
 
 async def _show_why(store: str, request: pb.ExplainDecisionRequest, *, as_json: bool) -> None:
     async with open_stories(store, create=False, snapshots=IN_MEMORY) as stories:
-        found = await explain(stories, request)
+        found = redacted(await explain(stories, request))
     if as_json:
         _print_json(_why_row(found))
         return

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from context_service.redaction import redact_certain
 from context_service.words import id_problem
 
 if TYPE_CHECKING:
@@ -226,16 +227,26 @@ def _parse(field: str, change: context_pb2.ContextChange, warnings: list[str]) -
             problems.append(_invalid(f"{field}.entity_id", problem))
     payload: Any = None
     attributes: dict[str, str] = {}
+    # What is recorded stays for ever.
+    reason = _kept(f"{field}.reason", change.reason, warnings)
     if entity_type in PAYLOADS and operation != "DELETE":
         try:
-            payload, attributes = _parse_payload(field, PAYLOADS[entity_type], change.payload, warnings)
+            text = _kept(f"{field}.payload", change.payload, warnings)
+            payload, attributes = _parse_payload(field, PAYLOADS[entity_type], text, warnings)
         except Refused as refused:
             problems.extend(refused.violations)
     elif change.payload.strip():
         warnings.append(f"{field}.payload: ignored, a DELETE needs none")
     if problems:
         raise Refused(problems)
-    return Change(field, operation, entity_type, change.entity_id, payload, attributes, change.reason)
+    return Change(field, operation, entity_type, change.entity_id, payload, attributes, reason)
+
+
+def _kept(field: str, text: str, warnings: list[str]) -> str:
+    kept = redact_certain(text)
+    if kept != text:
+        warnings.append(f"{field}: a secret was removed")
+    return kept
 
 
 def _parse_payload(

@@ -153,7 +153,7 @@ class _View:
         starts = {self.subtask_id} if self.subtask_id else {id for id in self.mine if _open(self.story.subtasks[id])}
         edges = self._edges
         near = {source for start in starts for source in edges.affecting.get(start, ())}
-        near |= {id for id, decision in self.decisions.items() if task_of(decision) in starts}
+        near |= {id for id, decision in self.decisions.items() if decision.task_id in starts}
         return _reached(near, edges.out, edges.into)
 
     @cached_property
@@ -165,7 +165,7 @@ class _View:
             for id, decision in self.decisions.items()
             if (id not in edges.out and id not in edges.into and id not in edges.affects)
             or not mine.isdisjoint(edges.affects.get(id, ()))
-            or task_of(decision) in mine
+            or decision.task_id in mine
             or _is(decision.decided_by, self.role)
         }
         # What another story decided is named, but nothing is known of it.
@@ -236,9 +236,9 @@ class _View:
         return sorted(self.story.milestones.values(), key=lambda m: (m.at.rstrip("Z"), m.order), reverse=True)
 
     def last_summary(self) -> list[Summary]:
-        """Return the role's own last summary, else one that was recorded under no role."""
+        """Return the role's own last summary, else the last of who is in no role."""
         summaries = self.story.summaries.values()
-        found = [s for s in summaries if _is(s.role, self.role)] or [s for s in summaries if not s.role]
+        found = [s for s in summaries if _is(s.role, self.role)] or [s for s in summaries if role_named(s.role) is None]
         return [max(found, key=lambda s: (s.at.rstrip("Z"), s.role))] if found else []
 
 
@@ -271,11 +271,6 @@ _PRODUCERS: Final[dict[str, Callable[[_View], Iterable[Thing]]]] = {
 }
 SCOPES: Final = tuple(_PRODUCERS)
 """All scopes. What is none of these cannot be granted."""
-
-
-def task_of(decision: Decision) -> str:
-    """Return the subtask for which a decision was made; empty when none is known."""
-    return getattr(decision, "task_id", "")
 
 
 def _is(text: str, role: str) -> bool:

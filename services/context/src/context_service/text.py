@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import msgspec
 
 from context_service.commands import Fault, Refused, Violation
+from context_service.redaction import redact
 from context_service.selection import IN_FORCE, MIN, Past, PlanHeader, token_budget_hint
 from context_service.story import Decision, Link, Milestone, Story, Subtask, Summary
 
@@ -663,8 +664,8 @@ def _titled(start: str, title: str, *, between: str = " ") -> str:
 
 
 def _line(text: str) -> str:
-    """Return stored text as part of one line, so that it cannot pose as a line of ours."""
-    return " ".join(_printable(text).split())
+    """Return stored text, without secrets, as part of one line, so that it cannot pose as a line of ours."""
+    return " ".join(_printable(redact(text)).split())
 
 
 def _cut_line(text: str) -> str:
@@ -672,8 +673,8 @@ def _cut_line(text: str) -> str:
 
 
 def _quote(text: str, indent: str = "") -> str:
-    """Return stored text as quoted lines."""
-    return "\n".join(f"{indent}> {line}".rstrip() for line in _lines(text))
+    """Return stored text, without secrets, as quoted lines."""
+    return "\n".join(f"{indent}> {line}".rstrip() for line in _lines(redact(text)))
 
 
 def _short_quote(text: str, indent: str = "") -> str:

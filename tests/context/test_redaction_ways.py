@@ -1,0 +1,182 @@
+"""The ways out: what was recorded with secrets in every field leaves the service without them."""
+
+from __future__ import annotations
+
+import json
+import logging
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import pytest
+from context_service import cli
+from context_service.commands import UpdateStory, parse_changes
+from context_service.redaction import RedactingFilter
+from context_service.stories import open_stories
+from context_service.v1 import context_pb2 as pb
+from eventstore import Metadata
+from google.protobuf.json_format import MessageToDict
+from google.rpc import error_details_pb2, status_pb2
+from typer.testing import CliRunner
+
+from tests.context.redaction.measure import corpus
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from context_service.stories import Stories
+    from google.protobuf.message import Message
+
+    from tests.context.conftest import Client
+    from tests.context.redaction.measure import Entry
+
+CORPUS = corpus()
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+def left_in(text: str) -> set[str]:
+    """Return the kinds of which a secret can be seen."""
+    return {entry.kind for entry in CORPUS if entry.left_in(text)}
+
+
+def strings(message: Message) -> str:
+    """Return every string of a message as its reader gets it."""
+
+    def found(value: Any) -> Iterator[str]:
+        if isinstance(value, dict):
+            for key, each in value.items():
+                yield key
+                yield from found(each)
+        elif isinstance(value, list):
+            for each in value:
+                yield from found(each)
+        else:
+            yield str(value)
+
+    return "\n".join(found(MessageToDict(message)))
+
+
+def change(
+    operation: str, entity_type: str, entity_id: str = "", /, reason: str = "", **payload: Any
+) -> pb.ContextChange:
+    return pb.ContextChange(
+        operation=operation,
+        entity_type=entity_type,
+        entity_id=entity_id,
+        payload=json.dumps(payload, ensure_ascii=False),
+        reason=reason,
+    )
+
+
+def planted(entries: Sequence[Entry]) -> list[pb.ContextChange]:
+    """Return changes that have each text in all the fields of one thing, as attributes and reason too."""
+    changes = [change("CREATE", "CASE", title="The story")]
+    for number, entry in enumerate(entries):
+        text = entry.text
+        fields: dict[str, Any]
+        rest: dict[str, Any] = {"reason": text, "note": text, f"key {text[:200]}": 1}
+        match number % 6:
+            case 0:
+                fields = {"title": text, "rationale": text, "kind": text, "decided_by": text, "alternatives": [text]}
+                made = change("CREATE", "DECISION", f"D-{number}", **rest, **fields)
+            case 1:
+                fields = {"title": text, "description": text, "type": text, "assignee": text}
+                made = change("CREATE", "SUBTASK", f"T-{number}", **rest, **fields)
+            case 2:
+                fields = {"event_type": text, "description": text, "actor": text}
+                made = change("CREATE", "MILESTONE", f"M-{number}", **rest, **fields)
+            case 3:
+                fields = {"author_id": text, "rationale": text}
+                made = change("CREATE", "PLAN", f"P-{number}", **rest, **fields, version=1)
+            case 4:
+                made = change("UPDATE", "SUMMARY", **rest, role="developer", text=text)
+            case _:
+                fields = {"title": text, "description": text, "acceptance_criteria": [text], "tags": [text]}
+                made = change("UPDATE", "CASE", **rest, **fields, constraints={"limit": text, text[:100]: "a"})
+        changes.append(made)
+    return changes
+
+
+async def test_no_reply_shows_a_secret(client: Client) -> None:
+    """Neither a context of now or then nor a warning shows a secret of any field."""
+    seen = ""
+    # A story has one title and one summary of a role, so each of these has one of each kind.
+    for at in range(0, len(CORPUS), 6):
+        story_id = f"S-{at}"
+        seen += strings(await client.update(story_id, *planted(CORPUS[at : at + 6])))
+        seen += strings(await client.get(story_id))
+        seen += strings(await client.get_at(story_id, "2100-01-01T00:00:00Z"))
+    assert "[redacted: password]" in seen
+    assert left_in(seen) == set()
+
+
+async def test_no_refusal_shows_a_secret(client: Client) -> None:
+    """What is refused is quoted without secrets, in the message and in the details."""
+    for entry in CORPUS[::4]:
+        text = entry.text[:3000]
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await client.update("S-1", pb.ContextChange(operation=text, entity_type=text, entity_id=text, payload="{"))
+        assert entry.left_in(caught.value.details() or "") == []
+        trailing = dict(caught.value.trailing_metadata() or ())
+        status = status_pb2.Status.FromString(trailing["grpc-status-details-bin"])
+        details = error_details_pb2.BadRequest()
+        status.details[0].Unpack(details)
+        assert entry.left_in(strings(details) + status.message) == []
+
+
+async def test_no_log_record_shows_a_secret(
+    client: Client, stories: Stories, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What the service logs of a failure has no secrets once a handler filters it."""
+    caplog.handler.addFilter(RedactingFilter())
+    failing = iter(CORPUS[::4])
+
+    async def fail(*_: object, **__: object) -> None:
+        raise RuntimeError(next(failing).text)
+
+    monkeypatch.setattr(stories, "ask", fail)
+    for _ in CORPUS[::4]:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await client.get("S-1")
+        assert caught.value.details() == "the service failed; its log says why"
+    assert caplog.text.count("RuntimeError") >= len(CORPUS[::4])
+    assert left_in(caplog.text) == set()
+
+
+def test_every_handler_of_the_command_filters(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command's logging has the filter on each handler, once."""
+    monkeypatch.setattr(logging.getLogger(), "handlers", [logging.NullHandler(), logging.NullHandler()])
+    level = logging.getLogger().level
+    cli._logging("INFO")
+    cli._logging("INFO")
+    logging.getLogger().setLevel(level)
+    for handler in logging.getLogger().handlers:
+        assert [type(each) for each in handler.filters] == [RedactingFilter]
+
+
+@pytest.fixture
+async def url(tmp_path: Path) -> str:
+    """A log with every secret in it, recorded as an earlier version did: with nothing removed."""
+    found = f"sqlite:///{tmp_path / 'context.db'}?durability=normal"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("context_service.commands.redact_certain", lambda text: text)
+        changes, _ = parse_changes(planted(CORPUS[::4]))
+    who = Metadata(actor=CORPUS[0].text, causation_id=CORPUS[1].text, correlation_id=CORPUS[2].text)
+    async with open_stories(found) as stories:
+        for at in range(0, len(changes), 100):
+            command = UpdateStory("S-1", changes[at : at + 100], "developer", NOON)
+            await stories.update(command, expected_version=None, idempotency_key="", metadata=who, occurred_at=None)
+    return found
+
+
+def test_the_command_shows_no_secret(url: str) -> None:
+    """Nothing that ls, show and log print has a secret, for people or as JSON."""
+    for words in (["ls"], ["ls", "S-1"], ["show", "S-1"], ["log", "S-1"]):
+        for form in ([], ["--json"]):
+            result = CliRunner().invoke(cli.app, [*words, "--store", url, *form])
+            assert result.exit_code == 0, result.output
+            shown = result.stdout
+            if form:
+                shown += "\n".join(map(str, map(json.loads, result.stdout.splitlines())))
+            assert left_in(shown) == set(), words
