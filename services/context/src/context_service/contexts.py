@@ -36,6 +36,8 @@ PATIENCE_SECONDS: Final = 5.0
 _POLL_SECONDS: Final = 0.02
 # What a statement or an omission takes besides its words, which are mostly the story's own.
 _ENTRY_BYTES: Final = 160
+#: So many questions are remembered, with which answer they led to.
+_SETTLED: Final = 10_000
 
 
 class Context(NamedTuple):
@@ -62,7 +64,8 @@ class Context(NamedTuple):
 class Contexts:
     """What a process answers with: its policy, and the contexts it has made, those used last, within so many bytes.
 
-    A context follows from its key, so that none of them is ever wrong: a version of a story is the same for ever.
+    A context follows from its key, so that none of them is ever wrong: a version of a story is the same for ever. So is
+    the version that a question about the past has led to, once nothing can be recorded before its moment any more.
     """
 
     def __init__(self, policy: Policy | None = None, *, most_bytes: int = MOST_BYTES) -> None:
@@ -70,6 +73,7 @@ class Contexts:
         self._most: Final = most_bytes
         self._made: OrderedDict[_Key, Context] = OrderedDict()
         self._bytes = 0
+        self._settled: OrderedDict[_Key, _Key] = OrderedDict()
 
     def get(self, key: _Key) -> Context | None:
         """Return a context made before."""
@@ -85,13 +89,25 @@ class Contexts:
         while self._bytes > self._most:
             self._bytes -= _size(self._made.popitem(last=False)[1])
 
+    def settled(self, asked: _Key) -> Context | None:
+        """Return the context that is the answer to a question for ever."""
+        key = self._settled.get(asked)
+        found = None if key is None else self.get(key)
+        return None if found is None else found._replace(final=True)
+
+    def settle(self, asked: _Key, key: _Key) -> None:
+        """Remember that a context is the answer to a question for ever."""
+        self._settled[asked] = key
+        if len(self._settled) > _SETTLED:
+            self._settled.popitem(last=False)
+
 
 class _Key(NamedTuple):
-    """All that a context depends on within a policy."""
+    """All that a context depends on within a policy; in a question, a moment stands for the version."""
 
     log_id: str
     story_id: str
-    version: int
+    version: int | Until | None
     role: str
     phase: str
     subtask_id: str
@@ -126,16 +142,21 @@ async def context_of(
     role, phase = checked_role(role), checked_phase(phase) if phase else ""
     if token_budget < 0:
         raise refused(Fault.INVALID, "token_budget", f"expected 0 or more, got {token_budget}")
+    asked = _Key(stories.store.log_id, story_id, until, role, phase, subtask_id, token_budget)
+    if settled := contexts.settled(asked):
+        return settled
     folded = await stories.ask(story_id, until)
     story = folded.state
     if subtask_id and subtask_id not in story.subtasks:
         raise refused(Fault.NOT_FOUND, "subtask_id", f"the story has no subtask {subtask_id!r}")
-    key = _Key(folded.log_id, story_id, folded.version, role, phase or story.phase, subtask_id, token_budget)
+    key = asked._replace(version=folded.version, phase=phase or story.phase)
     context = contexts.get(key)
     if context is None:
         scopes = contexts.policy.scopes(key.phase, role)
-        context = _made(key, story, scopes, folded.token)
+        context = _made(key, folded.version, story, scopes, folded.token)
         contexts.keep(key, context)
+    if until is not None and folded.final:
+        contexts.settle(asked, key)
     return context._replace(final=folded.final)
 
 
@@ -173,11 +194,11 @@ def context_message(
     )
 
 
-def _made(key: _Key, story: Story, scopes: tuple[str, ...], token: Token) -> Context:
+def _made(key: _Key, version: int, story: Story, scopes: tuple[str, ...], token: Token) -> Context:
     selection = select(story, scopes, role=key.role, subtask_id=key.subtask_id)
     rendered = render(key.story_id, selection, role=key.role, phase=key.phase, budget=key.budget)
     empty, withheld = tuple(selection.empty), tuple(selection.withheld)
-    return Context(rendered, key.version, token, content_hash(story), scopes, empty, withheld, final=False)
+    return Context(rendered, version, token, content_hash(story), scopes, empty, withheld, final=False)
 
 
 async def wait_for_position(stories: Stories, position: str) -> None:
