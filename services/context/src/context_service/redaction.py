@@ -243,7 +243,7 @@ def _parsed(text: str) -> tuple[bool, Any]:
 
 def _each_string(value: Any, rules: Rules) -> Any:
     if isinstance(value, str):
-        return _redacted(value, rules)
+        return _once(value, rules)
     if isinstance(value, list):
         return [_each_string(each, rules) for each in value]
     if isinstance(value, dict):
@@ -352,7 +352,7 @@ def _redact_change(change: Any) -> None:
     name = change.field.rpartition(".")[2]
     for side in ("before", "after"):
         if value := getattr(change, side):
-            setattr(change, side, _redacted_entry(name, value)[1])
+            setattr(change, side, _entry_once(name, value)[1])
 
 
 def _redact_map(entries: Any, *, holds_messages: bool) -> None:
@@ -363,7 +363,9 @@ def _redact_map(entries: Any, *, holds_messages: bool) -> None:
                 entries[redact(key)].CopyFrom(value)
                 del entries[key]
         elif isinstance(value, str):
-            found, entries[key] = _redacted_entry(str(key), value)
+            found, told = _entry_once(str(key), value)
+            if told != value:
+                entries[key] = told
             if found != str(key):
                 entries[found] = entries.pop(key)
 
@@ -378,6 +380,14 @@ def _redacted_entry(key: str, value: str) -> tuple[str, str]:
         return key, value
     ((key, plain),) = json.loads(found).items()
     return key, json.dumps(plain, ensure_ascii=False)
+
+
+_remembered_entry: Final = lru_cache(maxsize=max(_REMEMBERED.values()))(_redacted_entry)
+
+
+def _entry_once(key: str, value: str) -> tuple[str, str]:
+    short = len(key) + len(value) <= min(_REMEMBERED)
+    return _remembered_entry(key, value) if short else _redacted_entry(key, value)
 
 
 class RedactingFilter(logging.Filter):
