@@ -364,7 +364,7 @@ async def _show(
     async with open_stories(store, create=False, snapshots=IN_MEMORY) as stories:
         found = await context_of(stories, story_id, until, contexts=contexts, **asked)
         behind = await events_behind(stories, story_id, found.version) if why else {}
-    answer = redacted(context_message(found, behind))
+    answer = context_message(found, behind)
     if as_json:
         answer.ClearField("blocks")
         row = MessageToDict(answer, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)

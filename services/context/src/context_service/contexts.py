@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 from eventstore import InvalidInput, Token, WrongLog
-from msgspec import structs
 
 from context_service.commands import Fault, Refused, Violation
 from context_service.policy import Policy
+from context_service.redaction import redact, redacted
 from context_service.selection import select
 from context_service.stories import clock_named
 from context_service.story import content_hash
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from context_service.stories import Stories
     from context_service.story import Story
-    from context_service.text import Rendered
+    from context_service.text import Omission, Rendered, Statement
 
 MOST_BYTES: Final = 64 * 1024 * 1024
 PATIENCE_SECONDS: Final = 5.0
@@ -52,8 +52,10 @@ class Context(NamedTuple):
     scopes: tuple[str, ...]
     empty: tuple[str, ...]
     withheld: tuple[str, ...]
+    #: The message for callers, without secrets: made once for all who ask.
+    message: bytes
     #: False while a commit may still be recorded before the moment that was asked for.
-    final: bool
+    final: bool = False
 
     @property
     def text(self) -> str:
@@ -117,7 +119,7 @@ class _Key(NamedTuple):
 def _size(context: Context) -> int:
     rendered = context.rendered
     entries = len(rendered.statements) + len(rendered.omitted)
-    return 2 * sys.getsizeof(rendered.text) + _ENTRY_BYTES * entries
+    return 2 * sys.getsizeof(rendered.text) + _ENTRY_BYTES * entries + len(context.message)
 
 
 async def context_of(
@@ -172,33 +174,39 @@ def bound_at(timestamp: str, clock: str) -> Until:
 def context_message(
     found: Context, behind: Mapping[tuple[str, str], Sequence[pb.EventReference]]
 ) -> pb.GetContextResponse:
-    """Return a context as the message for callers, its statements with the events behind them."""
-    blocks = found.rendered.blocks
-    return pb.GetContextResponse(
-        context=found.text,
-        token_count=found.rendered.tokens,
-        version=str(found.version),
-        blocks=pb.PromptBlocks(system=blocks.system, context=blocks.context, tools=blocks.tools),
-        position=str(found.token),
-        hash=found.hash,
-        scopes=found.scopes,
-        empty_scopes=found.empty,
-        withheld_scopes=found.withheld,
-        # Of thousands of them, messages of their own would take three times as long.
-        omitted=msgspec.to_builtins(found.rendered.omitted),
-        statements=[
-            structs.asdict(statement) | {"events": behind.get(statement.subject, ())}
-            for statement in found.rendered.statements
-        ],
-        final=found.final,
-    )
+    """Return a context as the message for callers, without secrets, its statements with the events behind them."""
+    message = pb.GetContextResponse.FromString(found.message)
+    message.final = found.final
+    if behind:
+        for told, statement in zip(message.statements, found.rendered.statements, strict=True):
+            told.events.extend(behind.get(statement.subject, ()))
+    return message
 
 
 def _made(key: _Key, version: int, story: Story, scopes: tuple[str, ...], token: Token) -> Context:
     selection = select(story, scopes, role=key.role, subtask_id=key.subtask_id)
     rendered = render(key.story_id, selection, role=key.role, phase=key.phase, budget=key.budget)
-    empty, withheld = tuple(selection.empty), tuple(selection.withheld)
-    return Context(rendered, version, token, content_hash(story), scopes, empty, withheld, final=False)
+    content, empty, withheld = content_hash(story), tuple(selection.empty), tuple(selection.withheld)
+    blocks = rendered.blocks
+    message = pb.GetContextResponse(
+        context=rendered.text,
+        token_count=rendered.tokens,
+        version=str(version),
+        blocks=pb.PromptBlocks(system=blocks.system, context=blocks.context, tools=blocks.tools),
+        position=str(token),
+        hash=content,
+        scopes=scopes,
+        empty_scopes=empty,
+        withheld_scopes=withheld,
+    )
+    # Of thousands of entries, messages of their own would take three times as long; all but their ids is our words.
+    entries = pb.GetContextResponse(omitted=_entries(rendered.omitted), statements=_entries(rendered.statements))
+    told = redacted(message).SerializeToString() + entries.SerializeToString()
+    return Context(rendered, version, token, content, scopes, empty, withheld, told)
+
+
+def _entries(of: Sequence[Statement | Omission]) -> list[dict[str, str]]:
+    return [entry | {"entity_id": redact(entry["entity_id"])} for entry in msgspec.to_builtins(of)]
 
 
 async def wait_for_position(stories: Stories, position: str) -> None:
