@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import itertools
 import sys
 import time
 from collections import defaultdict
@@ -24,7 +25,7 @@ from context_service.stories import Stories, codec
 from context_service.v1 import context_pb2 as pb
 from context_service.v1 import context_pb2_grpc
 from context_service.words import ROLES
-from eventstore import AtVersion, MemorySnapshots, Occurred, Recorded, Token, open_store
+from eventstore import AtVersion, MemorySnapshots, Occurred, Position, Recorded, Token, open_store
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from benchmarks.facts import STORY, stream_id
@@ -33,10 +34,8 @@ from benchmarks.stories import decision, store_stories
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
     from pathlib import Path
-
-    from eventstore import EventStore
 
     from benchmarks.stories import Log
 
@@ -45,7 +44,7 @@ _STORY_ID: Final = stream_id(STORY).id
 _CLIENTS: Final = 32
 # Questions of a kind in a turn: of one client, of all clients at once, and to whoever is slow.
 _ASKED: Final = 100
-_AT_ONCE: Final = 256
+_AT_ONCE: Final = 96
 _SLOW: Final = 5
 _REPLAYED: Final = 2
 #: Of the log, in all.
@@ -93,66 +92,119 @@ async def bench(scale: Scale, directory: Path) -> AsyncIterator[Result]:
     """Yield all rows about answers."""
     url = f"sqlite:///{directory / 'log.db'}"
     log = await store_stories(url, scale.rng, scale.log_events, min(STORY_EVENTS, scale.log_events // 2))
-    times: Times = defaultdict(list)
     async with open_store(url, codec, create=False) as store:
+        run = _Run(scale, log, Stories(store, MemorySnapshots(), every=10**9), defaultdict(list))
         async with service(url) as server:
-            # Until health says so, the graph is not there yet; whoever wrote the story would have left snapshots.
-            await answer(server, Question("GetContext", pb.GetContextRequest(story_id=_STORY_ID, role="qa")))
+            # The graph is there now; and whoever wrote the story would have left snapshots.
+            await answer(server, _get_context(log, scale.rng))
+            for question in run.draw("graph-at", _LOG_REPLAYS):
+                await run.replay_graph(question, await answer(server, question))
         async with (
             service(url, NO_CACHE, "--graph", "none") as uncached,
             service(url, NO_SNAPSHOTS, "--graph", "none", "--snapshots", "memory://") as forgetful,
         ):
             for number in range(scale.rounds):
-                await _turn(scale, log, store, {NO_CACHE: uncached, NO_SNAPSHOTS: forgetful}, times, url)
+                async with service(url) as ours:
+                    await run.ask_all(ours, uncached, forgetful)
                 print(f"turn {number + 1} of {scale.rounds}", file=sys.stderr)
-        for question in _draw("graph-at", scale.count(_LOG_REPLAYS), log, scale.rng):
-            await _replay_graph(store, question, times)
-    for result in _rows(scale, log, times):
+    for result in run.rows():
         yield result
 
 
-async def _turn(  # noqa: PLR0913 (one of each)
-    scale: Scale, log: Log, store: EventStore, others: dict[str, Server], times: Times, url: str
-) -> None:
-    """Ask everybody everything once."""
+class _Run(NamedTuple):
+    """A run: whom to ask what, and what came of it."""
 
-    def draw(kind: str, count: int) -> list[Question]:
-        return _draw(kind, scale.count(count), log, scale.rng)
+    scale: Scale
+    log: Log
+    #: Without snapshots, in this process.
+    stories: Stories
+    times: Times
 
-    async def ask(kind: str, server: Server, questions: Sequence[Question], *, who: str = OURS, clients: int = 1) -> None:
+    def draw(self, kind: str, count: int) -> list[Question]:
+        """Return questions."""
+        return [_QUESTIONS[kind](self.log, self.scale.rng) for _ in range(self.scale.count(count))]
+
+    async def ask(self, kind: str, server: Server, questions: Sequence[Question], *, who: str, clients: int) -> None:
+        """Ask and note the times."""
         gc.collect()
-        times[kind, who, clients] += await _asked(server, questions, clients)
+        self.times[kind, who, clients] += await asked(server, questions, clients)
 
-    async with service(url) as ours:
-        # The very first question of this process, then moments that it was never asked about, then all of them again.
-        await ask("context-at-time-first", ours, draw("context-at-time", 1)[:1])
-        for clients, count in ((1, _ASKED), (_CLIENTS, _AT_ONCE)):
-            cold = draw("context-at-time", count)
-            await ask("context-at-time-cold", ours, cold, clients=clients)
-            await ask("context-at-time-warm", ours, scale.rng.sample(cold, len(cold)), clients=clients)
-            await ask("context-at-time-warm", others[NO_CACHE], cold, who=NO_CACHE, clients=clients)
-            now = draw("get-context", count)
-            # Everybody has asked before.
-            await _asked(ours, now, 1)
-            await ask("get-context", ours, now, clients=clients)
-            await ask("get-context", others[NO_CACHE], now, who=NO_CACHE, clients=clients)
+    async def ask_all(self, ours: Server, uncached: Server, forgetful: Server) -> None:
+        """Ask all of them everything, of ours a process that has just started."""
+        await self.ask("context-at-time-first", ours, self.draw("context-at-time", 1)[:1], who=OURS, clients=1)
+        for clients, count, slow in ((1, _ASKED, _SLOW), (_CLIENTS, _AT_ONCE, _CLIENTS)):
+            now, cold = self.draw("get-context", count), self.draw("context-at-time", count)
+            await self.ask("context-at-time-cold", ours, cold, who=OURS, clients=clients)
+            again = self.scale.rng.sample(cold, len(cold))
+            await asked(ours, now, 1)
+            for kind, questions in (("context-at-time-warm", again), ("get-context", now)):
+                await self.ask(kind, ours, questions, who=OURS, clients=clients)
+                await self.ask(kind, uncached, questions, who=NO_CACHE, clients=clients)
             for kind in ("context-at-version", "diff", "graph-at", "history"):
-                await ask(kind, ours, draw(kind, count), clients=clients)
-            await ask("", ours, draw("no-work", count), who=NO_WORK, clients=clients)
-            for kind in ("get-context", "context-at-time-cold", "context-at-version", "diff", "history"):
-                slow = draw(kind.removesuffix("-cold"), _SLOW if clients == 1 else clients)
-                await ask(kind, others[NO_SNAPSHOTS], slow, who=NO_SNAPSHOTS, clients=clients)
-        forgetting = Stories(store, MemorySnapshots(), every=10**9)
-        for kind in ("get-context", "context-at-time-cold", "context-at-version", "diff"):
-            for question in draw(kind.removesuffix("-cold"), _REPLAYED):
-                await _replay(kind, forgetting.store, question, await answer(ours, question), times)
+                await self.ask(kind, ours, self.draw(kind, count), who=OURS, clients=clients)
+            await self.ask("", ours, self.draw("no-work", count), who=NO_WORK, clients=clients)
+            for kind in ("get-context", *_PAST, "history"):
+                questions = self.draw(kind.removesuffix("-cold"), slow)
+                await self.ask(kind, forgetful, questions, who=NO_SNAPSHOTS, clients=clients)
+        for kind in ("get-context", *_PAST):
+            for question in self.draw(kind.removesuffix("-cold"), _REPLAYED):
+                await self.replay(kind, question, await answer(ours, question))
+
+    async def replay(self, kind: str, question: Question, given: Any) -> None:
+        """Fold all of the story up to the moment, and compare."""
+        assert question.replay is not None
+        # A state that is kept would be a snapshot.
+        self.stories.snapshots._newest.clear()  # noqa: SLF001 (nobody else forgets)
+        gc.collect()
+        started = time.perf_counter()
+        found = await question.replay(self.stories)
+        self.times[kind, REPLAY, 1].append(time.perf_counter() - started)
+        if isinstance(given, pb.DiffContextResponse):
+            assert found == (list(given.entities), list(given.relations))
+        else:
+            assert (given.version, given.hash, given.context) == (str(found.version), found.hash, found.text)
+
+    async def replay_graph(self, question: Question, given: Any) -> None:
+        """Draw the graph of all of the log up to the position, and compare."""
+        gc.collect()
+        started = time.perf_counter()
+        at = Token.parse(question.request.position).position
+        # What a view does with a batch, for all of the log at once.
+        drawing = _Drawing(Known({}, {}))
+        async for commit in self.stories.store.log():
+            if commit.position > at:
+                break
+            for step, position in _steps([commit]):
+                drawing.draw(step, position)
+        edges = {key: edge.since for key, edge in drawing._edges.items() if edge and edge.since}  # noqa: SLF001 (as above)
+        near = {NodeKey("Decision", question.request.node_id)}
+        for _ in range(question.request.depth):
+            near |= {end for key in edges if not near.isdisjoint(key.ends) for end in key.ends}
+        self.times["graph-at", REPLAY, 1].append(time.perf_counter() - started)
+        expected = {(*key, f"{self.log.id}:{since}") for key, since in edges.items() if near >= {*key.ends}}
+        found = {(edge.type, edge.from_node_id, edge.to_node_id, edge.since) for edge in given.relationships}
+        assert found == expected
+
+    def rows(self) -> Iterator[Result]:
+        """Yield a row for each question, number of clients, percentile and rival."""
+        for (kind, who, clients), ours in self.times.items():
+            name = f"{kind}-x{clients}" if clients > 1 else kind
+            if who != OURS or not self.scale.wants(name):
+                continue
+            for percent, rival in itertools.product((50, 99), _RIVALS):
+                theirs = self.times.get(("" if rival == NO_WORK else kind, rival, clients))
+                if theirs:
+                    values = [MILLISECONDS.value(percentile(side, percent), 1) for side in (ours, theirs)]
+                    yield self.scale.result(
+                        f"{name}-p{percent}",
+                        MILLISECONDS,
+                        events=self.log.events,
+                        ours=(Side(OURS, self.log.durability), values[0]),
+                        rival=(Side(rival, "reads only"), values[1]),
+                    )
 
 
 # ---------------------------------------------------------------------------------------------------------- questions
-
-
-def _draw(kind: str, count: int, log: Log, rng: random.Random) -> list[Question]:
-    return [_QUESTIONS[kind](log, rng) for _ in range(count)]
 
 
 def _get_context(_: Log, rng: random.Random) -> Question:
@@ -202,7 +254,7 @@ def _graph_at(log: Log, rng: random.Random) -> Question:
             node_id=decision(line.stream, rng.randrange(line.version - 1)),
             node_type="Decision",
             depth=2,
-            position=str(Token(log.id, rng.randint(place + 1, log.events))),
+            position=str(Token(log.id, Position(rng.randint(place + 1, log.events)))),
         ),
     )
 
@@ -231,7 +283,7 @@ _QUESTIONS: Final[dict[str, Callable[[Log, random.Random], Question]]] = {
 
 @contextlib.asynccontextmanager
 async def service(url: str, without: str = OURS, *words: str) -> AsyncIterator[Server]:
-    """Run the service in a process of its own, until it has read all of the log."""
+    """Run the service in a process of its own; it is asked when it has read all of the log."""
     run = f"{_WITHOUT[without]}\nfrom context_service.cli import main; main()"
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", run, "serve", "--store", url, "--listen", "127.0.0.1:0"),
@@ -250,8 +302,10 @@ async def service(url: str, without: str = OURS, *words: str) -> AsyncIterator[S
                 for _ in range(_CLIENTS)
             ]
             health = health_pb2_grpc.HealthStub(channels[0])
-            while (await health.Check(health_pb2.HealthCheckRequest())).status != health_pb2.HealthCheckResponse.SERVING:
+            status = health_pb2.HealthCheckResponse.NOT_SERVING
+            while status != health_pb2.HealthCheckResponse.SERVING:
                 await asyncio.sleep(0.2)
+                status = (await health.Check(health_pb2.HealthCheckRequest())).status
             yield Server([context_pb2_grpc.ContextServiceStub(channel) for channel in channels])
     finally:
         process.terminate()
@@ -263,7 +317,7 @@ async def answer(server: Server, question: Question, client: int = 0) -> Any:
     return await getattr(server.stubs[client], question.method)(question.request)
 
 
-async def _asked(server: Server, questions: Sequence[Question], clients: int) -> list[float]:
+async def asked(server: Server, questions: Sequence[Question], clients: int) -> list[float]:
     """Let clients ask, each its next question when it has the answer to the one before; return what each one took."""
     waiting = iter(questions)
     taken: list[float] = []
@@ -289,56 +343,3 @@ def _context_replay(role: str, until: Any) -> Callable[[Stories], Awaitable[Any]
         return await context_of(stories, _STORY_ID, until, role=role, contexts=Contexts())
 
     return replay
-
-
-async def _replay(kind: str, store: EventStore, question: Question, given: Any, times: Times) -> None:
-    """Fold all of the story up to the moment."""
-    assert question.replay is not None
-    stories = Stories(store, MemorySnapshots(), every=10**9)
-    gc.collect()
-    started = time.perf_counter()
-    found = await question.replay(stories)
-    times[kind, REPLAY, 1].append(time.perf_counter() - started)
-    if isinstance(given, pb.DiffContextResponse):
-        assert found == (list(given.entities), list(given.relations))
-    else:
-        assert (given.version, given.hash, given.context) == (str(found.version), found.hash, found.text)
-
-
-async def _replay_graph(store: EventStore, question: Question, times: Times) -> None:
-    """Draw the graph of all of the log up to the position."""
-    gc.collect()
-    started = time.perf_counter()
-    drawing = _Drawing(Known({}, {}))
-    async for commit in store.log():
-        if commit.position > Token.parse(question.request.position).position:
-            break
-        for step, position in _steps([commit]):
-            drawing.draw(step, position)
-    near = {NodeKey("Decision", question.request.node_id)}
-    for _ in range(question.request.depth):
-        beside = [key for key, edge in drawing._edges.items() if edge and edge.since and not near.isdisjoint(key.ends)]
-        near |= {end for key in beside for end in key.ends}
-    times["graph-at", REPLAY, 1].append(time.perf_counter() - started)
-
-
-# --------------------------------------------------------------------------------------------------------------- rows
-
-
-def _rows(scale: Scale, log: Log, times: Times) -> Iterator[Result]:
-    for (kind, who, clients), ours in times.items():
-        if who != OURS:
-            continue
-        for percent in (50, 99):
-            name = f"{kind}{f'-x{clients}' if clients > 1 else ''}-p{percent}"
-            for rival in _RIVALS:
-                theirs = times.get(("" if rival == NO_WORK else kind, rival, clients))
-                if theirs and scale.wants(name):
-                    values = [MILLISECONDS.value(percentile(side, percent), 1) for side in (ours, theirs)]
-                    yield scale.result(
-                        name,
-                        MILLISECONDS,
-                        events=log.events,
-                        ours=(Side(OURS, log.durability), values[0]),
-                        rival=(Side(rival, "reads only"), values[1]),
-                    )

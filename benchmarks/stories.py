@@ -78,14 +78,14 @@ async def store_stories(url: str, rng: random.Random, events: int, story: int) -
                 )
             await asyncio.gather(*map(store.backend.append, commits))
         assert (await store.head()).position == len(lines)
-        return Log(store.log_id, lines, told, (await store.backend.describe())["durability"])
+        return Log(store.log_id, lines, told, str((await store.backend.describe())["durability"]))
 
 
 def _micros(moment: datetime) -> int:
     return int(moment.timestamp() * 1e6)
 
 
-def event(line: Line, rng: random.Random) -> Message:
+def event(line: Line, rng: random.Random) -> Message:  # noqa: PLR0911 (one for each kind of event)
     """Return what an event of a story tells."""
     number, text = line.version - 2, line.fact.description
     if number < 0:

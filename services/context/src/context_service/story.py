@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from types import GenericAlias
 from typing import TYPE_CHECKING, Any, Final, get_args, get_origin
 
 import msgspec
@@ -445,7 +446,10 @@ _MAPS: Final = {name: get_args(kind) for name, kind in _FIELDS.items() if get_or
 _DECODER: Final = msgspec.msgpack.Decoder(
     msgspec.defstruct(
         "Dumped",
-        [(name, list[tuple[_MAPS[name]]] if name in _MAPS else kind) for name, kind in _FIELDS.items()],  # type: ignore[misc]
+        [
+            (name, GenericAlias(list, GenericAlias(tuple, _MAPS[name])) if name in _MAPS else kind)
+            for name, kind in _FIELDS.items()
+        ],
     )
 )
 
