@@ -270,7 +270,8 @@ class TestReading:
             assert max(len(line) for line in out.splitlines()) < 80
 
     @pytest.mark.parametrize(
-        "words", ["", "ls", "show", "history", "diff", "why", "log", "import", "import peps", "serve", "demo"]
+        "words",
+        ["", "ls", "show", "history", "diff", "why", "log", "import", "import peps", "serve", "demo", "dead-letters"],
     )
     def test_help(self, context: Any, words: str) -> None:
         """Every command explains itself."""
@@ -581,6 +582,7 @@ class TestServe:
             "snapshots": "valkey://***@127.0.0.1:1/0",
             "snapshot-every": "250",
             "policy": "default",
+            "nats": "none",
             "listen": "127.0.0.1:0",
             "log-level": "WARNING",
         }

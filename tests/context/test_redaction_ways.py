@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import pytest
 from context_service import cli
+from context_service.app import serving
+from context_service.bundles import InMemory
 from context_service.commands import UpdateStory, parse_changes
 from context_service.redaction import RedactingFilter
 from context_service.stories import open_stories
@@ -19,6 +21,7 @@ from google.protobuf.json_format import MessageToDict
 from google.rpc import error_details_pb2, status_pb2
 from typer.testing import CliRunner
 
+from tests.context.conftest import Client
 from tests.context.redaction.measure import corpus
 
 if TYPE_CHECKING:
@@ -28,7 +31,6 @@ if TYPE_CHECKING:
     from context_service.stories import Stories
     from google.protobuf.message import Message
 
-    from tests.context.conftest import Client
     from tests.context.redaction.measure import Entry
 
 CORPUS = corpus()
@@ -109,6 +111,52 @@ async def test_no_reply_shows_a_secret(client: Client) -> None:
         seen += strings(await client.get_at(story_id, "2100-01-01T00:00:00Z"))
     assert "[redacted: password]" in seen
     assert left_in(seen) == set()
+
+
+async def test_no_other_reply_shows_a_secret(stories: Stories) -> None:
+    """Nor does what tells of the past, of reasons, of changes as they come, of sessions, or a bundle that is kept."""
+    bundles, seen = InMemory(), ""
+    where = serving(stories, "127.0.0.1:0", bundles=bundles)
+    async with where as address, grpc.aio.insecure_channel(address) as channel:
+        client = Client(channel)
+        for at in range(0, len(CORPUS), 18):
+            story_id = f"S-{at}"
+            await client.update(story_id, change("CREATE", "CASE"), change("CREATE", "DECISION", "D-X", title="T"))
+            watch = client.stub.WatchContext(pb.WatchContextRequest(story_id=story_id, role="architect"))
+            await watch.read()
+            changes = planted(CORPUS[at : at + 6])[1:]
+            await client.update(story_id, *changes)
+            history = pb.GetHistoryRequest(story_id=story_id)
+            explain = pb.ExplainDecisionRequest(story_id=story_id, decision_id="D-0")
+            rehydrate = pb.RehydrateSessionRequest(
+                case_id=story_id,
+                roles=["architect", "DEV"],
+                include_timeline=True,
+                include_summaries=True,
+                persist_bundle=True,
+            )
+            answers = [await watch.read() for _ in changes]
+            watch.cancel()
+            answers += [
+                await client.stub.GetHistory(history),
+                await client.stub.DiffContext(pb.DiffContextRequest(story_id=story_id)),
+                await client.stub.ExplainDecision(explain),
+                await client.stub.RehydrateSession(rehydrate),
+            ]
+            seen += "".join(map(strings, answers))
+    kept = "".join(text for text, _ in bundles._kept.values())
+    assert (seen.count("[redacted: ") > 1_000, kept.count("[redacted: ") > 100) == (True, True)
+    assert (left_in(seen), left_in(kept)) == (set(), set())
+
+
+async def test_an_attribute_is_told_without_its_secret(client: Client) -> None:
+    """A field that changed is redacted by its name too."""
+    words = {"password": "hunter2hunter2"}
+    await client.update("S-1", change("CREATE", "CASE", title="T", **words))
+    answer = await client.stub.GetHistory(pb.GetHistoryRequest(story_id="S-1"))
+    assert "hunter2" not in strings(answer)
+    [one] = [one for one in answer.entries[0].changes if one.field == "attributes.password"]
+    assert one.after == '"[redacted: password]"'
 
 
 async def test_no_refusal_shows_a_secret(client: Client) -> None:

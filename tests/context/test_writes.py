@@ -19,7 +19,7 @@ from context_service.commands import (
 from context_service.graph import EPIC, PROJECT
 from context_service.portfolio import Announced
 from context_service.v1 import context_pb2 as pb
-from eventstore import Metadata, StreamId
+from eventstore import Metadata, Position, StreamId
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -383,3 +383,23 @@ class TestResults:
         await made.update("S-1", made.change("UPDATE", "DECISION", "D-1", title="U"))
         assert await made.update("S-1", change, idempotency_key="k") == first
         assert first.results[0].changed
+
+
+async def test_no_known_token_is_recorded(made: Client, stories: Stories) -> None:
+    """What is certainly a secret does not come into the log, by whichever call."""
+    token = "ghp_" + "0aB1cD2eF3gH4iJ5kL6mN7oP8qR9sT0uV1wX"
+    texts: dict[str, Any] = dict.fromkeys(("title", "description", "rationale", "reason"), f"see {token}")
+    more = {"metadata": {"note": token}, "alternatives_considered": token, "decision_type": token}
+    calls: dict[str, dict[str, Any]] = {
+        "CreateStory": {"story_id": "S-2"},
+        "CreateTask": {"story_id": "S-1", "task_id": "T-1"},
+        "AddProjectDecision": {"story_id": "S-1", **more},
+        "TransitionPhase": {"story_id": "S-1", "from_phase": "DESIGN", "to_phase": "BUILD"},
+    }
+    for call, fields in calls.items():
+        kind = getattr(pb, f"{call}Request")
+        known = {name: text for name, text in texts.items() if name in kind.DESCRIPTOR.fields_by_name}
+        await getattr(made.stub, call)(kind(**fields, **known))
+    stored = b"".join([raw.envelope async for chunk in stories.store.backend.log(after=Position(0)) for raw in chunk])
+    assert b"[redacted: " in stored
+    assert token.encode() not in stored

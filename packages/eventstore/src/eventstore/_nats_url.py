@@ -3,10 +3,42 @@
 from __future__ import annotations
 
 import ssl
-from typing import Any
+from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from eventstore._errors import InvalidInput
+
+_EXPECTED: Final = "expected nats://host:4222"
+
+
+class Servers(NamedTuple):
+    """What a URL says of NATS servers and of how to connect to them."""
+
+    urls: list[str]
+    #: nats-py's: who connects, and how.
+    options: dict[str, Any]
+    #: What stands behind the hosts.
+    path: str
+    #: What else the query says.
+    rest: dict[str, str]
+
+
+def servers_of(url: str) -> Servers:
+    """Return the servers of ``nats://user:password@host:4222,host:4222``, or ``tls://…``.
+
+    Options: ``creds`` (a credentials file), ``nkey`` (a seed file), ``ca``, ``cert`` and ``key`` (files for TLS).
+
+    Raises:
+        InvalidInput: it names none, or says what is not understood.
+    """
+    parts = urlsplit(url)
+    user, _, hosts = parts.netloc.rpartition("@")
+    servers = [f"{parts.scheme}://{host}" for host in hosts.split(",")]
+    if parts.scheme not in ("nats", "tls") or not all(map(_is_server, servers)) or parts.fragment:
+        raise InvalidInput("url", f"{_EXPECTED}, several hosts joined by commas")
+    rest = dict(parse_qsl(parts.query, keep_blank_values=True))
+    options = _who(user) | _connect_options(rest, tls=parts.scheme == "tls")
+    return Servers(servers, options, parts.path.removeprefix("/"), rest)
 
 
 def arguments_of(url: str) -> dict[str, Any]:
@@ -19,35 +51,40 @@ def arguments_of(url: str) -> dict[str, Any]:
     Raises:
         InvalidInput: it says what is not understood.
     """
-    parts = urlsplit(url)
-    name = parts.path.removeprefix("/")
-    user, _, hosts = parts.netloc.rpartition("@")
-    servers = [f"{parts.scheme}://{host}" for host in hosts.split(",")]
-    if not _is_token(name) or not all(map(_is_server, servers)) or parts.fragment:
-        raise InvalidInput("url", "expected nats://host:4222/STREAM?prefix=some.prefix, STREAM without . * > or space")
-    options = dict(parse_qsl(parts.query, keep_blank_values=True))
+    servers, connecting, name, options = servers_of(url)
+    if not _is_token(name):
+        raise InvalidInput("url", f"{_EXPECTED}/STREAM?prefix=some.prefix, STREAM without . * > or space")
     prefix = options.pop("prefix", "")
     if not all(map(_is_token, prefix.split("."))):
         raise InvalidInput("url", f"expected prefix=tokens.joined.by.dots, got {prefix!r}")
-    replicas = options.pop("replicas", None)
-    if replicas is not None and replicas not in ("1", "3", "5"):
-        raise InvalidInput("url", f"expected replicas=1, 3 or 5, got {replicas!r}")
+    replicas = replicas_of(options)
     durability = options.pop("durability", "any")
     if durability not in ("any", "strict"):
         raise InvalidInput("url", f"expected durability=any or strict, got {durability!r}")
     monitors = [address for address in options.pop("monitor", "").split(",") if address]
-    connecting = _who(user) | _connect_options(options, tls=parts.scheme == "tls")
     if options:
         raise InvalidInput("url", f"unknown options: {', '.join(sorted(options))}")
     return {
         "servers": servers,
         "stream": name,
         "prefix": prefix,
-        "replicas": None if replicas is None else int(replicas),
+        "replicas": replicas,
         "monitors": monitors,
         "strict": durability == "strict",
         "options": connecting,
     }
+
+
+def replicas_of(options: dict[str, str]) -> int | None:
+    """Take out of a URL's options on how many servers a JetStream stream is kept.
+
+    Raises:
+        InvalidInput: on so many it cannot be.
+    """
+    replicas = options.pop("replicas", None)
+    if replicas is not None and replicas not in ("1", "3", "5"):
+        raise InvalidInput("url", f"expected replicas=1, 3 or 5, got {replicas!r}")
+    return None if replicas is None else int(replicas)
 
 
 def _who(user: str) -> dict[str, str]:

@@ -40,7 +40,7 @@ from eventstore._nats_errors import (
 )
 from eventstore._nats_names import stream_of, subject_of
 from eventstore._nats_stream import LogStream, log_id_of
-from eventstore._nats_url import arguments_of
+from eventstore._nats_url import Servers, arguments_of, replicas_of, servers_of
 from eventstore._nats_wire import Wire, connect, persistently
 from eventstore._values import (
     BEGINNING,
@@ -80,6 +80,18 @@ _LISTED: Final = 100
 # By so much the clocks of the servers that may become leader are allowed to differ.
 _SKEW_MICROS: Final = 1_000_000
 _MIN_PAYLOAD: Final = 1024 * 1024
+
+
+__all__ = ["OLDEST_SERVER", "JetStreamBackend", "Servers", "connected", "from_url", "replicas_of", "servers_of"]
+
+
+async def connected(servers: Servers, *, seconds: float = _START_SECONDS) -> Client:
+    """Return a connected client of nats-py, which ends when its connection does, for other uses than a log.
+
+    Raises:
+        StoreUnavailable: no server can be reached in time, or one does not let us in.
+    """
+    return await connect(servers.urls, servers.options, seconds=seconds)
 
 
 class JetStreamBackend:

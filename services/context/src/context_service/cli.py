@@ -8,6 +8,7 @@ import logging
 import os
 import re
 import sys
+import time
 from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,13 +26,17 @@ from rich.text import Text
 
 from context_service.app import CannotListen, serving, stop_signals, without_secrets
 from context_service.bundles import open_bundles
+from context_service.bus import BusUnavailable, open_bus
 from context_service.commands import Refused
+from context_service.consuming import taking_in
 from context_service.contexts import Contexts, checked_moment, context_message, context_of
+from context_service.dead_letters import dead_letters, replay
 from context_service.past import ENTITY_TYPES, diff, history
 from context_service.peps import ImportFault, import_peps
 from context_service.policy import PACKAGED, Policy, PolicyFault
 from context_service.reasons import events_behind, explain
 from context_service.redaction import RedactingFilter, redact, redacted
+from context_service.rehydration import rehydrate
 from context_service.relationships import NODE_TYPES, GraphUnavailable, related
 from context_service.snapshots import IN_MEMORY
 from context_service.stories import DEFAULT_STORE, SNAPSHOT_EVERY, clock_named, open_stories
@@ -42,11 +47,16 @@ from context_service.views import NOWHERE, Logging, all_ready, graph_among, open
 from context_service.words import PHASES, ROLES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 
     from projections import Deployed, Monitor
 
+    from context_service.bundles import Bundles
+    from context_service.bus import Bus
+    from context_service.consuming import Rehydrate
+    from context_service.dead_letters import DeadLetter
     from context_service.stories import Stories
+    from context_service.v1 import context_pb2 as pb
 
 app = typer.Typer(
     help="The context of stories for AI agents: what is known and decided, now and at any moment of the past.",
@@ -56,6 +66,8 @@ app = typer.Typer(
 )
 importing = typer.Typer(help="Bring in decision logs from elsewhere.", no_args_is_help=True)
 app.add_typer(importing, name="import")
+burying = typer.Typer(help="Messages that could not be handled: look at them, send them again.", no_args_is_help=True)
+app.add_typer(burying, name="dead-letters")
 
 StoreUrl = Annotated[
     str, typer.Option("--store", envvar="CONTEXT_STORE", help="Where the log is, for example sqlite:///context.db.")
@@ -65,7 +77,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="JSON for programs instead 
 _DRAIN_SECONDS = 0.25
 
 
-_program = Program("context", EventStoreError, Refused, ImportFault, CannotListen, PolicyFault, GraphUnavailable)
+_program = Program(
+    "context", EventStoreError, Refused, ImportFault, CannotListen, PolicyFault, GraphUnavailable, BusUnavailable
+)
 _out = console(soft_wrap=True)
 _err = console(stderr=True, soft_wrap=True)
 
@@ -113,6 +127,15 @@ SnapshotEvery = Annotated[
         help="So many events lie between two snapshots of a story.",
     ),
 ]
+NatsUrl = Annotated[
+    str,
+    typer.Option(
+        "--nats",
+        envvar="CONTEXT_NATS",
+        help="Take in messages and publish updates there: nats://HOST:4222.",
+        show_default="nowhere",
+    ),
+]
 PolicyFile = Annotated[
     Path | None,
     typer.Option(
@@ -146,6 +169,7 @@ def serve(
     snapshots: SnapshotsUrl = "",
     snapshot_every: SnapshotEvery = SNAPSHOT_EVERY,
     policy: PolicyFile = None,
+    nats: NatsUrl = "",
     metrics: Metrics = "",
     log_level: LogLevel = "INFO",
 ) -> None:
@@ -153,7 +177,7 @@ def serve(
 
     With --graph none --cache none another process keeps them: context project.
     """
-    _program.run(_serve(store, listen, graph, cache, snapshots, snapshot_every, policy, metrics, log_level))
+    _program.run(_serve(store, listen, graph, cache, snapshots, snapshot_every, policy, nats, metrics, log_level))
 
 
 async def _serve(
@@ -164,31 +188,39 @@ async def _serve(
     snapshots: str,
     snapshot_every: int,
     policy: Path | None,
+    nats: str,
     metrics: str,
     log_level: str,
 ) -> None:
     level = _logging(log_level)
     contexts = _contexts(policy)
-    kept = {"snapshots": snapshots, "snapshot_every": str(snapshot_every), "policy": str(policy or "")}
+    kept = {
+        "snapshots": snapshots,
+        "snapshot_every": str(snapshot_every),
+        "policy": str(policy or ""),
+        "nats": nats or NOWHERE,
+    }
     monitor = Logging()
     # Whoever reads that it serves may send the signal at once, so the handlers come first.
     with stop_signals() as stop:
         async with (
             open_stories(store, snapshots=snapshots, snapshot_every=snapshot_every) as stories,
-            open_views(stories, graph=graph, cache=cache) as views,
+            open_bus(nats) as bus,
+            open_views(stories, bus, graph=graph, cache=cache) as views,
             open_bundles(cache) as bundles,
             projecting(views, monitor),
+            taking_in(bus, stories, _rehydrating(stories, contexts.policy, bundles), monitor) as more,
             serving(
                 stories,
                 listen,
                 contexts=contexts,
                 bundles=bundles,
                 graph=graph_among(views),
-                ready=lambda: all_ready(views, monitor),
+                ready=lambda: all_ready(views, monitor) and all(monitor.health(name).ready for name in more),
                 drain=_DRAIN_SECONDS,
             ) as address,
         ):
-            with _offered(monitor, views, metrics):
+            with _offered(monitor, views, metrics, more):
                 await _tell(stories, store, graph=graph, cache=cache, **kept, listen=listen, log_level=level)
                 # The first answer should not have to load the vocabulary, nor any answer to wait for the garbage
                 # collector to look through all that is there now and stays.
@@ -208,23 +240,25 @@ def project(
     cache: CacheUrl = NOWHERE,
     snapshots: SnapshotsUrl = "",
     snapshot_every: SnapshotEvery = SNAPSHOT_EVERY,
+    nats: NatsUrl = "",
     metrics: Metrics = "",
     log_level: LogLevel = "INFO",
 ) -> None:
     """Keep the read models up to date, and nothing else, until SIGTERM or Ctrl-C."""
-    _program.run(_project(store, graph, cache, snapshots, snapshot_every, metrics, log_level))
+    _program.run(_project(store, graph, cache, snapshots, snapshot_every, nats, metrics, log_level))
 
 
 async def _project(
-    store: str, graph: str, cache: str, snapshots: str, snapshot_every: int, metrics: str, log_level: str
+    store: str, graph: str, cache: str, snapshots: str, snapshot_every: int, nats: str, metrics: str, log_level: str
 ) -> None:
     level = _logging(log_level)
-    kept = {"snapshots": snapshots, "snapshot_every": str(snapshot_every)}
+    kept = {"snapshots": snapshots, "snapshot_every": str(snapshot_every), "nats": nats or NOWHERE}
     monitor = Logging()
     with stop_signals() as stop:
         async with (
             open_stories(store, snapshots=snapshots, snapshot_every=snapshot_every) as stories,
-            open_views(stories, graph=graph, cache=cache) as views,
+            open_bus(nats) as bus,
+            open_views(stories, bus, graph=graph, cache=cache) as views,
             projecting(views, monitor),
         ):
             with _offered(monitor, views, metrics):
@@ -235,13 +269,21 @@ async def _project(
                 _out.print("stopping")
 
 
+def _rehydrating(stories: Stories, policy: Policy, bundles: Bundles | None) -> Rehydrate:
+    async def answer(request: pb.RehydrateSessionRequest) -> pb.RehydrateSessionResponse:
+        return await rehydrate(stories, policy, bundles, request, now_ms=time.time_ns() // 1_000_000)
+
+    return answer
+
+
 @contextmanager
-def _offered(monitor: Monitor, views: Sequence[Deployed], address: str) -> Iterator[None]:
+def _offered(monitor: Monitor, views: Sequence[Deployed], address: str, more: Sequence[str] = ()) -> Iterator[None]:
     """Serve metrics and health of the read models while the block runs, where an address is given."""
     if not address:
         yield
         return
-    with offering(monitor, [view.projection.name for view in views], address=address) as port:
+    names = [*(view.projection.name for view in views), *more]
+    with offering(monitor, names, address=address) as port:
         _out.print(f"metrics and {HEALTH} on {address.rpartition(':')[0]}:{port}")
         yield
 
@@ -709,6 +751,90 @@ def _dependency_row(found: pb.Dependency) -> dict[str, Any]:
         "versions": [event.version for event in found.events],
         "missing": found.missing,
     }
+
+
+NatsServer = Annotated[
+    str, typer.Option("--nats", envvar="CONTEXT_NATS", help="Where the dead letters are: nats://HOST:4222.")
+]
+OfSubject = Annotated[str, typer.Option("--subject", help="Only those of this subject.", show_default="all")]
+
+
+@burying.command("list")
+def list_dead_letters(nats: NatsServer, subject: OfSubject = "", as_json: AsJson = False) -> None:
+    """List the messages that could not be handled, oldest first."""
+    _program.run(_list_dead_letters(nats, subject, as_json=as_json))
+
+
+async def _list_dead_letters(nats: str, subject: str, *, as_json: bool) -> None:
+    table = _table("seq", "subject", "event", "deliveries", "reason")
+    async with open_bus(nats) as bus:
+        async for letter in dead_letters(_given(bus), subject):
+            if as_json:
+                _print_json(_letter_row(letter))
+            else:
+                reason = _brief(letter.reason, 60)
+                row = (letter.sequence, letter.subject, letter.event_id, letter.deliveries, reason)
+                table.add_row(*(_safe(value) for value in row))
+    if not as_json:
+        _out.print(table)
+
+
+@burying.command("show")
+def show_dead_letter(
+    sequence: Annotated[int, typer.Argument(metavar="SEQ", help="Its number in the list.")], nats: NatsServer
+) -> None:
+    """Show one with its body, as JSON."""
+    _program.run(_show_dead_letter(nats, sequence))
+
+
+async def _show_dead_letter(nats: str, sequence: int) -> None:
+    async with open_bus(nats) as bus:
+        async for letter in _chosen(_given(bus), "", sequence):
+            _print_json(_letter_row(letter) | {"body": redact(letter.body.decode(errors="replace"))})
+
+
+@burying.command("replay")
+def replay_dead_letters(
+    nats: NatsServer,
+    sequence: Annotated[int | None, typer.Argument(metavar="SEQ", help="Only this one.")] = None,
+    subject: OfSubject = "",
+    everything: Annotated[bool, typer.Option("--all", help="All of them, or all of the subject.")] = False,
+) -> None:
+    """Send messages again on their subjects, as they were, and let go of the dead letters."""
+    if (sequence is None) != everything:
+        raise typer.BadParameter("name one by its number, or --all")
+    _program.run(_replay_dead_letters(nats, subject, sequence))
+
+
+async def _replay_dead_letters(nats: str, subject: str, sequence: int | None) -> None:
+    async with open_bus(nats) as bus:
+        # First looked at, then sent: what dies again meanwhile is not sent twice.
+        letters = [letter async for letter in _chosen(_given(bus), subject, sequence)]
+        for letter in letters:
+            await replay(_given(bus), letter)
+    _out.print(f"{len(letters)} replayed")
+
+
+async def _chosen(bus: Bus, subject: str, sequence: int | None) -> AsyncIterator[DeadLetter]:
+    found = False
+    async for letter in dead_letters(bus, subject):
+        if sequence in {None, letter.sequence}:
+            found = True
+            yield letter
+    if sequence is not None and not found:
+        raise InvalidInput("seq", f"there is no dead letter {sequence}")
+
+
+def _given(bus: Bus | None) -> Bus:
+    if bus is None:
+        raise InvalidInput("nats", "expected nats://HOST:4222, got nothing")
+    return bus
+
+
+def _letter_row(letter: DeadLetter) -> dict[str, Any]:
+    row: dict[str, Any] = msgspec.structs.asdict(letter)
+    row["headers"] = {name: redact(value) for name, value in letter.headers.items()}
+    return {name: row[name] for name in row if name not in {"body", "packed"}}
 
 
 @importing.command("peps")

@@ -10,6 +10,7 @@ from google.protobuf.json_format import MessageToDict, ParseDict
 from context_service.commands import Fault
 from context_service.contexts import refused
 from context_service.reasons import decision_message
+from context_service.redaction import redacted
 from context_service.selection import PlanHeader, select, token_budget_hint
 from context_service.story import Decision, Link, Milestone, Story, Subtask, Summary
 from context_service.times import millis
@@ -67,7 +68,7 @@ async def rehydrate(
         position=str(folded.token),
     )
     if request.persist_bundle and bundles is not None:
-        await _keep(bundles, answer, seconds=request.ttl_seconds if request.ttl_seconds > 0 else _SECONDS)
+        await _keep(bundles, redacted(answer), seconds=request.ttl_seconds if request.ttl_seconds > 0 else _SECONDS)
     return answer
 
 

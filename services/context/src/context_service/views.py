@@ -15,6 +15,7 @@ from projections.serving import Telling
 from projections.sqlite import SqliteModel
 
 from context_service import graph_sqlite
+from context_service.bus import Bus, open_bus
 from context_service.cache import ToMemory, ToValkey, planning_cache
 from context_service.relationships import Graph
 from context_service.servers import (
@@ -27,6 +28,7 @@ from context_service.servers import (
     valkey_at,
 )
 from context_service.stories import DEFAULT_STORE, SNAPSHOT_EVERY, open_stories
+from context_service.updates import BusModel, updates
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -41,11 +43,14 @@ NOWHERE: Final = "none"
 
 
 @asynccontextmanager
-async def open_views(stories: Stories, *, graph: str = "", cache: str = "") -> AsyncIterator[list[Deployed]]:
+async def open_views(
+    stories: Stories, bus: Bus | None = None, /, *, graph: str = "", cache: str = ""
+) -> AsyncIterator[list[Deployed]]:
     """Open the read models of some stories.
 
     Args:
         stories: of which log.
+        bus: where updates of stories are published; None publishes none.
         graph: where the decision graph lives: ``neo4j://user:password@host:7687``, ``sqlite:///graph.db``, or ``none``.
             When empty, a SQLite file beside a SQLite log, else memory.
         cache: where the planning cache lives: ``valkey://host:6379/0``, ``memory://``, or ``none``. When empty, memory.
@@ -54,7 +59,7 @@ async def open_views(stories: Stories, *, graph: str = "", cache: str = "") -> A
         InvalidInput: a URL is none of these, or needs a driver that is not installed.
     """
     async with AsyncExitStack() as stack:
-        views = [await _graph(stack, stories, graph), await _cache(stack, stories, cache)]
+        views = [await _graph(stack, stories, graph), await _cache(stack, stories, cache), _updates(stories, bus)]
         yield [view for view in views if view is not None]
 
 
@@ -101,6 +106,10 @@ async def _cache(stack: AsyncExitStack, stories: Stories, url: str) -> Deployed 
     return Deployed(planning_cache(stories, ToMemory), stories.store, MemoryModel())
 
 
+def _updates(stories: Stories, bus: Bus | None) -> Deployed | None:
+    return None if bus is None else Deployed(updates(stories.store.log_id), stories.store, BusModel(bus))
+
+
 @asynccontextmanager
 async def deployed() -> AsyncIterator[list[Deployed]]:
     """Open the read models of the service's settings in the environment.
@@ -116,10 +125,13 @@ async def deployed() -> AsyncIterator[list[Deployed]]:
     if not every.isdecimal():
         raise InvalidInput("snapshot-every", f"expected a number of events, got {every!r}")
     store, snapshots = setting("CONTEXT_STORE") or DEFAULT_STORE, setting("CONTEXT_SNAPSHOTS", "")
-    async with open_stories(store, create=False, snapshots=snapshots, snapshot_every=int(every)) as stories:
+    async with (
+        open_stories(store, create=False, snapshots=snapshots, snapshot_every=int(every)) as stories,
+        open_bus(setting("CONTEXT_NATS", "")) as bus,
+    ):
         by_default = "" if file_beside(stories.store.backend, "graph") else NOWHERE
         graph, cache = setting("CONTEXT_GRAPH") or by_default, setting("CONTEXT_CACHE", "")
-        async with open_views(stories, graph=graph, cache=cache) as views:
+        async with open_views(stories, bus, graph=graph, cache=cache) as views:
             yield [view for view in views if not isinstance(view.model, MemoryModel)]
 
 

@@ -7,6 +7,8 @@ import uuid
 from collections import defaultdict
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+import msgspec
+
 from context_service.changes import summary_role
 from context_service.commands import (
     Change,
@@ -21,6 +23,7 @@ from context_service.commands import (
 )
 from context_service.history import alternatives_in
 from context_service.past import Subject, concerned, event_type_of
+from context_service.redaction import redact_certain
 from context_service.v1 import context_pb2 as pb
 from context_service.words import id_problem
 
@@ -45,7 +48,11 @@ class Asking(NamedTuple):
 
 def create_story(request: pb.CreateStoryRequest, asking: Asking) -> UpdateStory:
     """Return the command to create a story."""
-    payload = StoryPayload(title=request.title, description=request.description, phase=request.initial_phase)
+    payload = StoryPayload(
+        title=redact_certain(request.title),
+        description=redact_certain(request.description),
+        phase=request.initial_phase,
+    )
     return _asked(request.story_id, asking, Change("", "CREATE", "CASE", "", payload, {}, request.reason))
 
 
@@ -54,8 +61,8 @@ def create_task(request: pb.CreateTaskRequest, asking: Asking) -> UpdateStory:
     if problem := id_problem(request.task_id):
         raise Refused([Violation(Fault.INVALID, "task_id", problem)])
     payload = SubtaskPayload(
-        title=request.title,
-        description=request.description,
+        title=redact_certain(request.title),
+        description=redact_certain(request.description),
         role=request.role,
         dependencies=tuple(request.dependencies),
         priority=request.priority,
@@ -70,14 +77,17 @@ def add_decision(request: pb.AddProjectDecisionRequest, asking: Asking) -> Updat
     if not request.title and not request.rationale:
         raise Refused([Violation(Fault.INVALID, "title", "expected a title or a rationale, got neither")])
     payload = DecisionPayload(
-        title=request.title,
-        rationale=request.rationale,
-        kind=request.decision_type,
-        alternatives=tuple(alternatives_in(request.alternatives_considered)),
+        title=redact_certain(request.title),
+        rationale=redact_certain(request.rationale),
+        kind=redact_certain(request.decision_type),
+        alternatives=tuple(alternatives_in(redact_certain(request.alternatives_considered))),
     )
     key = request.idempotency_key
     made = uuid.uuid5(_DECISIONS, f"{request.story_id}\x1f{key}") if key else uuid.uuid4()
-    more = {name: json.dumps(text, ensure_ascii=False) for name, text in request.metadata.items()}
+    more = {
+        redact_certain(name): json.dumps(redact_certain(text), ensure_ascii=False)
+        for name, text in request.metadata.items()
+    }
     return _asked(
         request.story_id, asking, Change("", "CREATE", "DECISION", f"D-{made}", payload, more, request.reason)
     )
@@ -85,12 +95,16 @@ def add_decision(request: pb.AddProjectDecisionRequest, asking: Asking) -> Updat
 
 def transition(request: pb.TransitionPhaseRequest, asking: Asking) -> UpdateStory:
     """Return the command to take a story from phase to phase."""
-    payload = PhasePayload(from_phase=request.from_phase, to_phase=request.to_phase, rationale=request.rationale)
+    payload = PhasePayload(
+        from_phase=request.from_phase, to_phase=request.to_phase, rationale=redact_certain(request.rationale)
+    )
     return _asked(request.story_id, asking, Change("", "TRANSITION", "CASE", "", payload, {}, request.rationale))
 
 
 def _asked(story_id: str, asking: Asking, change: Change) -> UpdateStory:
-    return UpdateStory(story_id, (change,), asking.actor, asking.at)
+    # What is written down stays for ever.
+    kept = msgspec.structs.replace(change, reason=redact_certain(change.reason))
+    return UpdateStory(story_id, (kept,), asking.actor, asking.at)
 
 
 def results(command: UpdateStory, done: Handled[Story]) -> list[pb.ChangeResult]:
