@@ -43,9 +43,9 @@ STORY_EVENTS: Final = 10_000
 _STORY_ID: Final = stream_id(STORY).id
 _CLIENTS: Final = 32
 # Questions of a kind in a turn: of one client, of all clients at once, and to whoever is slow.
-_ASKED: Final = 100
-_AT_ONCE: Final = 96
-_SLOW: Final = 5
+_ASKED: Final = 50
+_AT_ONCE: Final = 64
+_SLOW: Final = 4
 _REPLAYED: Final = 2
 #: Of the log, in all.
 _LOG_REPLAYS: Final = 3
@@ -301,11 +301,12 @@ async def service(url: str, without: str = OURS, *words: str) -> AsyncIterator[S
                 await stack.enter_async_context(grpc.aio.insecure_channel(address.split()[-1], options=options))
                 for _ in range(_CLIENTS)
             ]
-            health = health_pb2_grpc.HealthStub(channels[0])
-            status = health_pb2.HealthCheckResponse.NOT_SERVING
-            while status != health_pb2.HealthCheckResponse.SERVING:
-                await asyncio.sleep(0.2)
-                status = (await health.Check(health_pb2.HealthCheckRequest())).status
+            health: Any = health_pb2_grpc.HealthStub(channels[0])
+            call = health.Watch(health_pb2.HealthCheckRequest())
+            async for told in call:
+                if told.status == health_pb2.HealthCheckResponse.SERVING:
+                    break
+            call.cancel()
             yield Server([context_pb2_grpc.ContextServiceStub(channel) for channel in channels])
     finally:
         process.terminate()

@@ -222,9 +222,9 @@ async def _serve(
         ):
             with _offered(monitor, views, metrics, more):
                 await _tell(stories, store, graph=graph, cache=cache, **kept, listen=listen, log_level=level)
-                # The first answer should not have to load the vocabulary, nor any answer to wait for the garbage
-                # collector to look through all that is there now and stays.
-                count_tokens("")
+                # The first answer should not have to load the vocabulary and the rules, nor any answer to wait for the
+                # garbage collector to look through all that is there now and stays.
+                count_tokens(redact(""))
                 gc.collect()
                 gc.freeze()
                 _out.print(f"serving on {address}")
