@@ -26,7 +26,6 @@ from context_service.v1 import context_pb2 as pb
 from context_service.v1 import context_pb2_grpc
 from context_service.words import ROLES
 from eventstore import AtVersion, MemorySnapshots, Occurred, Position, Recorded, Token, open_store
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from benchmarks.facts import STORY, stream_id
 from benchmarks.measure import MILLISECONDS, Result, Scale, Side, percentile
@@ -95,8 +94,9 @@ async def bench(scale: Scale, directory: Path) -> AsyncIterator[Result]:
     async with open_store(url, codec, create=False) as store:
         run = _Run(scale, log, Stories(store, MemorySnapshots(), every=10**9), defaultdict(list))
         async with service(url) as server:
-            # The graph is there now; and whoever wrote the story would have left snapshots.
+            # Whoever wrote the story would have left snapshots.
             await answer(server, _get_context(log, scale.rng))
+            await _graph_is_there(server, log)
             for question in run.draw("graph-at", _LOG_REPLAYS):
                 await run.replay_graph(question, await answer(server, question))
         async with (
@@ -143,7 +143,7 @@ class _Run(NamedTuple):
             for kind in ("context-at-version", "diff", "graph-at", "history"):
                 await self.ask(kind, ours, self.draw(kind, count), who=OURS, clients=clients)
             await self.ask("", ours, self.draw("no-work", count), who=NO_WORK, clients=clients)
-            for kind in ("get-context", *_PAST, "history"):
+            for kind in ("get-context", "context-at-time-cold") if clients > 1 else ("get-context", *_PAST, "history"):
                 questions = self.draw(kind.removesuffix("-cold"), slow)
                 await self.ask(kind, forgetful, questions, who=NO_SNAPSHOTS, clients=clients)
         for kind in ("get-context", *_PAST):
@@ -283,7 +283,7 @@ _QUESTIONS: Final[dict[str, Callable[[Log, random.Random], Question]]] = {
 
 @contextlib.asynccontextmanager
 async def service(url: str, without: str = OURS, *words: str) -> AsyncIterator[Server]:
-    """Run the service in a process of its own; it is asked when it has read all of the log."""
+    """Run the service in a process of its own."""
     run = f"{_WITHOUT[without]}\nfrom context_service.cli import main; main()"
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", run, "serve", "--store", url, "--listen", "127.0.0.1:0"),
@@ -301,16 +301,25 @@ async def service(url: str, without: str = OURS, *words: str) -> AsyncIterator[S
                 await stack.enter_async_context(grpc.aio.insecure_channel(address.split()[-1], options=options))
                 for _ in range(_CLIENTS)
             ]
-            health: Any = health_pb2_grpc.HealthStub(channels[0])
-            call = health.Watch(health_pb2.HealthCheckRequest())
-            async for told in call:
-                if told.status == health_pb2.HealthCheckResponse.SERVING:
-                    break
-            call.cancel()
             yield Server([context_pb2_grpc.ContextServiceStub(channel) for channel in channels])
     finally:
         process.terminate()
         await process.communicate()
+
+
+async def _graph_is_there(server: Server, log: Log) -> None:
+    """Wait until the graph has been drawn of all of the log."""
+    head = str(Token(log.id, Position(log.events)))
+    while True:
+        try:
+            await server.stubs[0].GetGraphRelationships(
+                pb.GetGraphRelationshipsRequest(node_id=_STORY_ID, node_type="Story", depth=1, min_position=head)
+            )
+        except grpc.aio.AioRpcError as error:
+            if error.code() != grpc.StatusCode.DEADLINE_EXCEEDED:
+                raise
+        else:
+            return
 
 
 async def answer(server: Server, question: Question, client: int = 0) -> Any:
