@@ -11,11 +11,12 @@ import time
 from pathlib import Path
 from typing import Final
 
-from benchmarks import append, context_at_time, jetstream, projections, read, upcasting
+from benchmarks import append, context, jetstream, projections, read, upcasting
 from benchmarks.measure import Bench, Scale, as_json, fsync_micros
 
 BENCHES: Final[dict[str, tuple[Bench, ...]]] = {
-    "store": (append.bench, read.bench, context_at_time.bench),
+    "store": (append.bench, read.bench),
+    "context": (context.bench,),
     "jetstream": (jetstream.bench,),
     "projections": (projections.bench,),
     "upcasting": (upcasting.bench,),

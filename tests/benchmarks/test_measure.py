@@ -102,7 +102,7 @@ def test_a_log_holds_its_story_scattered_and_every_stream_without_gaps() -> None
     assert [line.stream for line in lines[:100]] != [STORY] * 100
 
 
-@pytest.mark.parametrize("name", ["store", "jetstream", "projections", "upcasting"])
+@pytest.mark.parametrize("name", ["store", "jetstream", "projections", "upcasting", "context"])
 def test_the_page_shows_the_run_that_is_kept(name: str) -> None:
     """The table of the page is made of the kept lines, number for number."""
     root = Path(__file__).parents[2]

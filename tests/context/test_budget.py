@@ -14,8 +14,10 @@ from context_service.contexts import Contexts, context_of
 from context_service.events.v1 import events_pb2 as pb
 from context_service.policy import Policy
 from context_service.selection import PlanHeader, Selection, select, token_budget_hint
+from context_service.stories import Stories
 from context_service.story import Decision, Link, Story, Subtask
 from context_service.text import Rendered, count_tokens, render
+from eventstore import AtVersion, Version
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -24,7 +26,6 @@ from tests.context.test_scopes import ALL_CELLS, FULL, story_of, subtask
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from context_service.stories import Stories
     from google.protobuf.message import Message
 
 POLICY = Policy.load()
@@ -331,12 +332,27 @@ async def test_finished_contexts_are_kept(stories: Stories, monkeypatch: pytest.
     assert (changed.version, changed.hash != first[0].hash) == (len(FULL) + 1, True)
 
 
+async def test_an_answer_about_the_past_is_found_again(stories: Stories, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The past is not read again for a question that nothing can change any more; one about now is asked anew."""
+    story, contexts = stories.stream("S-1"), Contexts()
+    await stories.store.append(story, FULL, expected=0)
+    then = AtVersion(Version(len(FULL)))
+    first = await context_of(stories, "S-1", then, contexts=contexts, role="qa")
+    assert not (await context_of(stories, "S-1", contexts=contexts, role="qa")).text.count("another")
+    await stories.store.append(story, [pb.StoryChangedEvent(title="another")], expected=len(FULL))
+    assert (await context_of(stories, "S-1", contexts=contexts, role="qa")).text.count("another")
+    monkeypatch.setattr(Stories, "ask", None)
+    assert await context_of(stories, "S-1", then, contexts=contexts, role="qa") == first
+    with pytest.raises(TypeError):
+        await context_of(stories, "S-1", contexts=contexts, role="qa")
+
+
 async def test_the_cache_is_bounded(stories: Stories) -> None:
     """So many bytes of contexts are kept, those used last."""
     await stories.store.append(stories.stream("S-1"), FULL, expected=0)
-    contexts = Contexts(most_bytes=20_000)
+    contexts = Contexts(most_bytes=60_000)
     for budget in range(1_000, 3_000, 100):
         await context_of(stories, "S-1", contexts=contexts, role="qa", token_budget=budget)
     assert 0 < len(contexts._made) < 20
-    assert 0 < contexts._bytes <= 20_000
+    assert 0 < contexts._bytes <= 60_000
     assert [key.budget for key in contexts._made] == list(range(3_000 - 100 * len(contexts._made), 3_000, 100))

@@ -13,6 +13,7 @@ from context_service import cli
 from context_service.app import serving
 from context_service.bundles import InMemory
 from context_service.commands import UpdateStory, parse_changes
+from context_service.events.v1 import events_pb2
 from context_service.redaction import RedactingFilter
 from context_service.stories import open_stories
 from context_service.v1 import context_pb2 as pb
@@ -147,6 +148,20 @@ async def test_no_other_reply_shows_a_secret(stories: Stories) -> None:
     kept = "".join(text for text, _ in bundles._kept.values())
     assert (seen.count("[redacted: ") > 1_000, kept.count("[redacted: ") > 100) == (True, True)
     assert (left_in(seen), left_in(kept)) == (set(), set())
+
+
+async def test_no_id_shows_a_secret(client: Client, stories: Stories) -> None:
+    """What a context states, shortens or leaves out is not named by a secret, with its events neither."""
+    ids = [entry.text for entry in CORPUS if len(entry.text) < 200 and entry.left_in(entry.text)][::10]
+    events = [events_pb2.DecisionAddedEvent(decision_id=id, status="APPROVED") for id in ids]
+    await stories.store.append(
+        stories.stream("S-1"), [events_pb2.ContextCreatedEvent(phase="BUILD"), *events], expected=0
+    )
+    answers = [await client.get("S-1", **fields) for fields in ({}, {"token_budget": 500}, {"why": True})]
+    seen = "".join(map(strings, answers))
+    assert (len(answers[0].statements), len(answers[1].omitted) > 0) == (len(ids) + 1, True)
+    assert all(statement.events for statement in answers[2].statements)
+    assert (seen.count("[redacted: ") > len(ids), left_in(seen)) == (True, set())
 
 
 async def test_an_attribute_is_told_without_its_secret(client: Client) -> None:

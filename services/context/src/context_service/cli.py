@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import sys
 import time
@@ -23,10 +24,11 @@ from context_service.bus import open_bus
 from context_service.consuming import taking_in
 from context_service.peps import import_peps
 from context_service.policy import Policy
-from context_service.redaction import RedactingFilter
+from context_service.redaction import RedactingFilter, redact
 from context_service.rehydration import rehydrate
 from context_service.stories import DEFAULT_STORE, SNAPSHOT_EVERY, open_stories
 from context_service.terminal import AsJson, GraphUrl, PolicyFile, StoreUrl
+from context_service.text import count_tokens
 from context_service.v1 import context_pb2 as pb
 from context_service.views import NOWHERE, Logging, all_ready, graph_among, open_views, projecting
 
@@ -177,6 +179,11 @@ async def _serve(
         ):
             with _offered(monitor, views, metrics, more):
                 await _tell(stories, store, graph=graph, cache=cache, **kept, listen=listen, log_level=level)
+                # The first answer should not have to load the vocabulary and the rules, nor any answer to wait for the
+                # garbage collector to look through all that is there now and stays.
+                count_tokens(redact(""))
+                gc.collect()
+                gc.freeze()
                 terminal.out.print(f"serving on {address}")
                 sys.stdout.flush()
                 await stop.wait()

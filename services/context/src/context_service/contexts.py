@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 from eventstore import InvalidInput, Token, WrongLog
-from msgspec import structs
 
 from context_service.commands import Fault, Refused, Violation
 from context_service.policy import Policy
+from context_service.redaction import redact, redacted
 from context_service.selection import select
 from context_service.stories import clock_named
 from context_service.story import content_hash
@@ -29,13 +29,15 @@ if TYPE_CHECKING:
 
     from context_service.stories import Stories
     from context_service.story import Story
-    from context_service.text import Rendered
+    from context_service.text import Omission, Rendered, Statement
 
 MOST_BYTES: Final = 64 * 1024 * 1024
 PATIENCE_SECONDS: Final = 5.0
 _POLL_SECONDS: Final = 0.02
 # What a statement or an omission takes besides its words, which are mostly the story's own.
 _ENTRY_BYTES: Final = 160
+#: So many questions are remembered, with which answer they led to.
+_SETTLED: Final = 10_000
 
 
 class Context(NamedTuple):
@@ -50,8 +52,10 @@ class Context(NamedTuple):
     scopes: tuple[str, ...]
     empty: tuple[str, ...]
     withheld: tuple[str, ...]
+    #: The message for callers, without secrets: made once for all who ask.
+    message: bytes
     #: False while a commit may still be recorded before the moment that was asked for.
-    final: bool
+    final: bool = False
 
     @property
     def text(self) -> str:
@@ -62,7 +66,8 @@ class Context(NamedTuple):
 class Contexts:
     """What a process answers with: its policy, and the contexts it has made, those used last, within so many bytes.
 
-    A context follows from its key, so that none of them is ever wrong: a version of a story is the same for ever.
+    A context follows from its key, so that none of them is ever wrong: a version of a story is the same for ever. So is
+    the version that a question about the past has led to, once nothing can be recorded before its moment any more.
     """
 
     def __init__(self, policy: Policy | None = None, *, most_bytes: int = MOST_BYTES) -> None:
@@ -70,6 +75,7 @@ class Contexts:
         self._most: Final = most_bytes
         self._made: OrderedDict[_Key, Context] = OrderedDict()
         self._bytes = 0
+        self._settled: OrderedDict[_Key, _Key] = OrderedDict()
 
     def get(self, key: _Key) -> Context | None:
         """Return a context made before."""
@@ -85,13 +91,25 @@ class Contexts:
         while self._bytes > self._most:
             self._bytes -= _size(self._made.popitem(last=False)[1])
 
+    def settled(self, asked: _Key) -> Context | None:
+        """Return the context that is the answer to a question for ever."""
+        key = self._settled.get(asked)
+        found = None if key is None else self.get(key)
+        return None if found is None else found._replace(final=True)
+
+    def settle(self, asked: _Key, key: _Key) -> None:
+        """Remember that a context is the answer to a question for ever."""
+        self._settled[asked] = key
+        if len(self._settled) > _SETTLED:
+            self._settled.popitem(last=False)
+
 
 class _Key(NamedTuple):
-    """All that a context depends on within a policy."""
+    """All that a context depends on within a policy; in a question, a moment stands for the version."""
 
     log_id: str
     story_id: str
-    version: int
+    version: int | Until | None
     role: str
     phase: str
     subtask_id: str
@@ -101,7 +119,7 @@ class _Key(NamedTuple):
 def _size(context: Context) -> int:
     rendered = context.rendered
     entries = len(rendered.statements) + len(rendered.omitted)
-    return 2 * sys.getsizeof(rendered.text) + _ENTRY_BYTES * entries
+    return 2 * sys.getsizeof(rendered.text) + _ENTRY_BYTES * entries + len(context.message)
 
 
 async def context_of(
@@ -126,16 +144,21 @@ async def context_of(
     role, phase = checked_role(role), checked_phase(phase) if phase else ""
     if token_budget < 0:
         raise refused(Fault.INVALID, "token_budget", f"expected 0 or more, got {token_budget}")
+    asked = _Key(stories.store.log_id, story_id, until, role, phase, subtask_id, token_budget)
+    if settled := contexts.settled(asked):
+        return settled
     folded = await stories.ask(story_id, until)
     story = folded.state
     if subtask_id and subtask_id not in story.subtasks:
         raise refused(Fault.NOT_FOUND, "subtask_id", f"the story has no subtask {subtask_id!r}")
-    key = _Key(folded.log_id, story_id, folded.version, role, phase or story.phase, subtask_id, token_budget)
+    key = asked._replace(version=folded.version, phase=phase or story.phase)
     context = contexts.get(key)
     if context is None:
         scopes = contexts.policy.scopes(key.phase, role)
-        context = _made(key, story, scopes, folded.token)
+        context = _made(key, folded.version, story, scopes, folded.token)
         contexts.keep(key, context)
+    if until is not None and folded.final:
+        contexts.settle(asked, key)
     return context._replace(final=folded.final)
 
 
@@ -151,33 +174,39 @@ def bound_at(timestamp: str, clock: str) -> Until:
 def context_message(
     found: Context, behind: Mapping[tuple[str, str], Sequence[pb.EventReference]]
 ) -> pb.GetContextResponse:
-    """Return a context as the message for callers, its statements with the events behind them."""
-    blocks = found.rendered.blocks
-    return pb.GetContextResponse(
-        context=found.text,
-        token_count=found.rendered.tokens,
-        version=str(found.version),
-        blocks=pb.PromptBlocks(system=blocks.system, context=blocks.context, tools=blocks.tools),
-        position=str(found.token),
-        hash=found.hash,
-        scopes=found.scopes,
-        empty_scopes=found.empty,
-        withheld_scopes=found.withheld,
-        # Of thousands of them, messages of their own would take three times as long.
-        omitted=msgspec.to_builtins(found.rendered.omitted),
-        statements=[
-            structs.asdict(statement) | {"events": behind.get(statement.subject, ())}
-            for statement in found.rendered.statements
-        ],
-        final=found.final,
-    )
+    """Return a context as the message for callers, without secrets, its statements with the events behind them."""
+    message = pb.GetContextResponse.FromString(found.message)
+    message.final = found.final
+    if behind:
+        for told, statement in zip(message.statements, found.rendered.statements, strict=True):
+            told.events.extend(behind.get(statement.subject, ()))
+    return message
 
 
-def _made(key: _Key, story: Story, scopes: tuple[str, ...], token: Token) -> Context:
+def _made(key: _Key, version: int, story: Story, scopes: tuple[str, ...], token: Token) -> Context:
     selection = select(story, scopes, role=key.role, subtask_id=key.subtask_id)
     rendered = render(key.story_id, selection, role=key.role, phase=key.phase, budget=key.budget)
-    empty, withheld = tuple(selection.empty), tuple(selection.withheld)
-    return Context(rendered, key.version, token, content_hash(story), scopes, empty, withheld, final=False)
+    content, empty, withheld = content_hash(story), tuple(selection.empty), tuple(selection.withheld)
+    blocks = rendered.blocks
+    message = pb.GetContextResponse(
+        context=rendered.text,
+        token_count=rendered.tokens,
+        version=str(version),
+        blocks=pb.PromptBlocks(system=blocks.system, context=blocks.context, tools=blocks.tools),
+        position=str(token),
+        hash=content,
+        scopes=scopes,
+        empty_scopes=empty,
+        withheld_scopes=withheld,
+    )
+    # Of thousands of entries, messages of their own would take three times as long; all but their ids is our words.
+    entries = pb.GetContextResponse(omitted=_entries(rendered.omitted), statements=_entries(rendered.statements))
+    told = redacted(message).SerializeToString() + entries.SerializeToString()
+    return Context(rendered, version, token, content, scopes, empty, withheld, told)
+
+
+def _entries(of: Sequence[Statement | Omission]) -> list[dict[str, str]]:
+    return [entry | {"entity_id": redact(entry["entity_id"])} for entry in msgspec.to_builtins(of)]
 
 
 async def wait_for_position(stories: Stories, position: str) -> None:

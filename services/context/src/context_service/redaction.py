@@ -37,8 +37,9 @@ _JSON_STARTS: Final = ("{", "[", '"')
 _REST: Final = 4
 #: One round may bring a secret to light that a find before it hid.
 _ROUNDS: Final = 4
-#: Longer texts are not remembered, so 1,024 of them take no more than some 30 MB.
-_REMEMBERED_CHARS: Final = 16_384
+#: So many texts up to so long are remembered, which takes no more than some 30 MB for each of the two: a context names
+#: thousands of things, most of them again and again.
+_REMEMBERED: Final = {256: 32_768, 16_384: 1_024}
 # Fields that we fill ourselves and that callers send back to us.
 _OURS: Final = frozenset(
     {"hash", "position", "min_position", "version", "page_token", "next_page_token", "timestamp", "transitioned_at"}
@@ -201,12 +202,12 @@ def _certain_rules() -> Rules:
 
 def redact(text: str) -> str:
     """Return a text with ``[redacted: KIND]`` in place of each secret. Doing it again changes nothing."""
-    return (_remembered if len(text) <= _REMEMBERED_CHARS else _redacted)(text, _every_rule())
+    return _once(text, _every_rule())
 
 
 def redact_certain(text: str) -> str:
     """Return a text without private keys and tokens of known formats, for what is kept for ever."""
-    return (_remembered if len(text) <= _REMEMBERED_CHARS else _redacted)(text, _certain_rules())
+    return _once(text, _certain_rules())
 
 
 def _redacted(text: str, rules: Rules) -> str:
@@ -223,7 +224,14 @@ def _redacted(text: str, rules: Rules) -> str:
     return found if _parsed(found) == (True, each) else json.dumps(each, ensure_ascii=False)
 
 
-_remembered: Final = lru_cache(maxsize=1024)(_redacted)
+_memories: Final = [(chars, lru_cache(maxsize=texts)(_redacted)) for chars, texts in _REMEMBERED.items()]
+
+
+def _once(text: str, rules: Rules) -> str:
+    for chars, remembered in _memories:
+        if len(text) <= chars:
+            return remembered(text, rules)
+    return _redacted(text, rules)
 
 
 def _parsed(text: str) -> tuple[bool, Any]:
@@ -235,7 +243,7 @@ def _parsed(text: str) -> tuple[bool, Any]:
 
 def _each_string(value: Any, rules: Rules) -> Any:
     if isinstance(value, str):
-        return _redacted(value, rules)
+        return _once(value, rules)
     if isinstance(value, list):
         return [_each_string(each, rules) for each in value]
     if isinstance(value, dict):
@@ -334,8 +342,8 @@ def redacted(message: M) -> M:
         elif field.type == field.TYPE_STRING:
             if field.is_repeated:
                 value[:] = [redact(each) for each in value]
-            else:
-                setattr(message, field.name, redact(value))
+            elif (found := redact(value)) != value:
+                setattr(message, field.name, found)
     return message
 
 
@@ -344,7 +352,7 @@ def _redact_change(change: Any) -> None:
     name = change.field.rpartition(".")[2]
     for side in ("before", "after"):
         if value := getattr(change, side):
-            setattr(change, side, _redacted_entry(name, value)[1])
+            setattr(change, side, _entry_once(name, value)[1])
 
 
 def _redact_map(entries: Any, *, holds_messages: bool) -> None:
@@ -355,7 +363,9 @@ def _redact_map(entries: Any, *, holds_messages: bool) -> None:
                 entries[redact(key)].CopyFrom(value)
                 del entries[key]
         elif isinstance(value, str):
-            found, entries[key] = _redacted_entry(str(key), value)
+            found, told = _entry_once(str(key), value)
+            if told != value:
+                entries[key] = told
             if found != str(key):
                 entries[found] = entries.pop(key)
 
@@ -370,6 +380,14 @@ def _redacted_entry(key: str, value: str) -> tuple[str, str]:
         return key, value
     ((key, plain),) = json.loads(found).items()
     return key, json.dumps(plain, ensure_ascii=False)
+
+
+_remembered_entry: Final = lru_cache(maxsize=max(_REMEMBERED.values()))(_redacted_entry)
+
+
+def _entry_once(key: str, value: str) -> tuple[str, str]:
+    short = len(key) + len(value) <= min(_REMEMBERED)
+    return _remembered_entry(key, value) if short else _redacted_entry(key, value)
 
 
 class RedactingFilter(logging.Filter):

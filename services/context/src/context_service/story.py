@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any, Final, TypeVar, get_args
+from types import GenericAlias
+from typing import TYPE_CHECKING, Any, Final, get_args, get_origin
 
 import msgspec
 from immutables import Map
@@ -19,8 +20,11 @@ if TYPE_CHECKING:
 
 CATEGORY: Final = "story"
 
+# What a story is made of holds texts and numbers, never itself: there is nothing for the garbage collector to find in
+# it, which would look through tens of thousands of these after each story that is loaded.
 
-class Decision(msgspec.Struct, frozen=True):
+
+class Decision(msgspec.Struct, frozen=True, gc=False):
     """Something decided, or proposed."""
 
     id: str
@@ -42,7 +46,7 @@ class Decision(msgspec.Struct, frozen=True):
     task_id: str = ""
 
 
-class Subtask(msgspec.Struct, frozen=True):
+class Subtask(msgspec.Struct, frozen=True, gc=False):
     """A piece of work."""
 
     id: str
@@ -60,7 +64,7 @@ class Subtask(msgspec.Struct, frozen=True):
     attributes: dict[str, str]
 
 
-class Plan(msgspec.Struct, frozen=True):
+class Plan(msgspec.Struct, frozen=True, gc=False):
     """A version of a story's plan."""
 
     id: str
@@ -75,7 +79,7 @@ class Plan(msgspec.Struct, frozen=True):
     attributes: dict[str, str]
 
 
-class Milestone(msgspec.Struct, frozen=True):
+class Milestone(msgspec.Struct, frozen=True, gc=False):
     """Something that happened on the way."""
 
     id: str
@@ -87,7 +91,7 @@ class Milestone(msgspec.Struct, frozen=True):
     attributes: dict[str, str]
 
 
-class Transition(msgspec.Struct, frozen=True):
+class Transition(msgspec.Struct, frozen=True, gc=False):
     """A change of phase."""
 
     from_phase: str
@@ -96,7 +100,7 @@ class Transition(msgspec.Struct, frozen=True):
     at: str
 
 
-class Dispatch(msgspec.Struct, frozen=True):
+class Dispatch(msgspec.Struct, frozen=True, gc=False):
     """A subtask handed to an agent."""
 
     subtask_id: str
@@ -105,7 +109,7 @@ class Dispatch(msgspec.Struct, frozen=True):
     at: str
 
 
-class Summary(msgspec.Struct, frozen=True):
+class Summary(msgspec.Struct, frozen=True, gc=False):
     """The last summary of a role's session."""
 
     role: str
@@ -114,7 +118,7 @@ class Summary(msgspec.Struct, frozen=True):
     attributes: dict[str, str]
 
 
-class Link(msgspec.Struct, frozen=True, order=True):
+class Link(msgspec.Struct, frozen=True, order=True, gc=False):
     """A link from a decision to another one, or with AFFECTS to a subtask."""
 
     source: str
@@ -427,7 +431,6 @@ def _removed(story: Story, kind: str, id: str) -> Story:
 
 #: Changes whenever ``dump`` or the meaning of the state does.
 FORMAT: Final = "story-3"
-T = TypeVar("T")
 
 
 def _encode_map(value: Any) -> Any:
@@ -436,12 +439,19 @@ def _encode_map(value: Any) -> Any:
     raise TypeError(f"cannot dump a {type(value).__name__}")
 
 
-def _decode_map(kind: type[T], value: Any) -> Any:
-    return Map(msgspec.convert(value, list[tuple[get_args(kind)]]))  # type: ignore[misc]
-
-
 _ENCODER: Final = msgspec.msgpack.Encoder(enc_hook=_encode_map, order="deterministic")
-_DECODER: Final = msgspec.msgpack.Decoder(Story, dec_hook=_decode_map)
+_FIELDS: Final = {field.name: field.type for field in msgspec.structs.fields(Story)}
+_MAPS: Final = {name: get_args(kind) for name, kind in _FIELDS.items() if get_origin(kind) is Map}
+# A story as it is dumped, each map a list of pairs. Read as such, everything in it has its type at once.
+_DECODER: Final = msgspec.msgpack.Decoder(
+    msgspec.defstruct(
+        "Dumped",
+        [
+            (name, GenericAlias(list, GenericAlias(tuple, _MAPS[name])) if name in _MAPS else kind)
+            for name, kind in _FIELDS.items()
+        ],
+    )
+)
 
 
 def dump(story: Story) -> bytes:
@@ -451,7 +461,8 @@ def dump(story: Story) -> bytes:
 
 def load(data: bytes) -> Story:
     """Return the story that was dumped."""
-    return _DECODER.decode(data)
+    dumped = msgspec.structs.asdict(_DECODER.decode(data))
+    return Story(**dumped | {name: Map(dumped[name]) for name in _MAPS})
 
 
 def content_hash(story: Story) -> str:

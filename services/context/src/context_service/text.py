@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from functools import cache
+from functools import cache, lru_cache
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -79,6 +79,15 @@ class Rendered(NamedTuple):
 def count_tokens(text: str) -> int:
     """Return how many tokens a text has in the vocabulary o200k_base."""
     return len(_encoding().encode_ordinary(text))
+
+
+def _tokens_of(text: str) -> int:
+    """Count the tokens of something written, as a rule once: most of it is the same in many versions and for all."""
+    return _remembered(text) if len(text) <= _REMEMBERED_CHARS else count_tokens(text)
+
+
+_REMEMBERED_CHARS: Final = 1_000
+_remembered: Final = lru_cache(maxsize=16_384)(count_tokens)
 
 
 @cache
@@ -224,7 +233,7 @@ class _Part:
             # What is far too long is not worth the time to count it.
             if len(text) > _MOST_CHARS * room:
                 return None
-            shown = self._written[number, form] = _Shown(number, form, text, count_tokens(text + "\n"))
+            shown = self._written[number, form] = _Shown(number, form, text, _tokens_of(text + "\n"))
         return shown if shown.tokens <= room else None
 
     def id(self, number: int) -> str:
