@@ -93,6 +93,13 @@ def faults(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def traps(session: nox.Session) -> None:
+    """Plant each known trap in the product's code, and see its test turn red: `-- 07` plants one of them."""
+    install(session, "test")
+    session.run("python", "-m", "tests.context.traps.planting", *session.posargs)
+
+
+@nox.session(default=False)
 def interop(session: nox.Session) -> None:
     """Another language reads what we write; `contract` has this too."""
     install(session, "test")

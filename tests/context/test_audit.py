@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
+from context_service.consuming import Handler
+from context_service.messages import SUBJECTS, Incoming
 from context_service.v1 import context_pb2 as pb
 from context_service.v1 import context_pb2_grpc
+from projections.memory import MemoryModel
 
 if TYPE_CHECKING:
     from context_service.stories import Stories
@@ -124,6 +128,96 @@ async def test_told(made: Client, stories: Stories, call: str) -> None:
     told = commit.metadata
     assert (told.actor, told.correlation_id, told.traceparent) == ("qa", "C-1", "00-1-2-01")
     assert told.causation_id == ("T-7" if call == "UpdateContext" else call)
+
+
+# For each subject: a body, who is told as the actor and what as the cause, and the events that it yields.
+MESSAGES: dict[str, tuple[dict[str, Any], str, str, list[str]]] = {
+    "context.update.request": (
+        {
+            "story_id": "S-1",
+            "task_id": "T-7",
+            "role": "qa",
+            "changes": [{"operation": "CREATE", "entity_type": "SUMMARY", "payload": {"text": "S"}, "reason": WHY}],
+        },
+        "qa",
+        "T-7",
+        ["SummaryRecordedEvent"],
+    ),
+    # It only reads.
+    "context.rehydrate.request": ({"case_id": "S-1"}, "", "", []),
+    "planning.story.transitioned": (
+        {"story_id": "S-1", "from_phase": "DESIGN", "to_phase": "BUILD"},
+        "planning",
+        "E-1",
+        ["PhaseTransitionedEvent"],
+    ),
+    "planning.plan.approved": (
+        {"story_id": "S-1", "plan_id": "P-2", "approved_by": "lead"},
+        "lead",
+        "E-1",
+        ["PlanVersionAddedEvent", "PlanApprovedEvent"],
+    ),
+    "planning.project.created": ({"project_id": "R-1", "name": "R"}, "planning", "E-1", ["ProjectCreatedEvent"]),
+    "planning.epic.created": (
+        {"epic_id": "C-1", "project_id": "R-1", "title": "C"},
+        "planning",
+        "E-1",
+        ["EpicCreatedEvent"],
+    ),
+    "planning.story.created": (
+        {"story_id": "S-2", "epic_id": "C-1", "name": "N"},
+        "planning",
+        "E-1",
+        ["ContextCreatedEvent"],
+    ),
+    "planning.task.created": (
+        {"task_id": "T-2", "plan_id": "P-1", "title": "T"},
+        "planning",
+        "E-1",
+        ["SubtaskAddedEvent"],
+    ),
+    "orchestration.deliberation.completed": (
+        {"story_id": "S-1", "task_id": "T-1", "decisions": [{"rationale": "R", "affected_subtask": "T-1"}]},
+        "orchestration",
+        "T-1",
+        ["DecisionAddedEvent", "DecisionLinkedEvent"],
+    ),
+    "orchestration.task.dispatched": (
+        {"story_id": "S-1", "task_id": "T-1", "agent_id": "agent-7"},
+        "agent-7",
+        "E-1",
+        ["SubtaskUpdatedEvent", "TaskDispatchedEvent"],
+    ),
+}
+
+
+def test_no_subject_is_forgotten() -> None:
+    """Each subject that is taken in is known here."""
+    assert set(MESSAGES) == set(SUBJECTS)
+
+
+@pytest.mark.parametrize("subject", MESSAGES)
+async def test_messages_are_told(made: Client, stories: Stories, subject: str) -> None:
+    """A message yields its events, each with who said so, why and what led to it, or, where it only asks, none."""
+    await made.stub.CreateTask(pb.CreateTaskRequest(story_id="S-1", task_id="T-1"))
+    before = await stories.store.head()
+    body, actor, cause, events = MESSAGES[subject]
+    plans = MemoryModel()
+    plans.view["plan:P-1"] = "S-1"
+
+    async def rehydrate(request: pb.RehydrateSessionRequest) -> pb.RehydrateSessionResponse:
+        return pb.RehydrateSessionResponse(case_id=request.case_id)
+
+    text = json.dumps(body | {"event_id": "E-1", "correlation_id": "C-1"}).encode()
+    message = Incoming(subject, text, {"traceparent": "00-1-2-01"}, "PLANNING", 1, datetime.now(UTC))
+    await Handler(stories, plans, rehydrate).handle(message)
+    commits = [commit async for commit in stories.store.log(after=before)]
+    messages: list[Any] = [event.message for commit in commits for event in commit.events]
+    assert [type(message).__name__ for message in messages] == events
+    assert {message.reason for message in messages} <= {WHY, f"{subject} E-1"}
+    for told in (commit.metadata for commit in commits):
+        assert (told.actor, told.causation_id, told.correlation_id) == (actor, cause, "C-1")
+        assert told.traceparent == "00-1-2-01"
 
 
 def test_retries() -> None:

@@ -287,6 +287,16 @@ class TestCase:
         asked = change(operation, "CASE", "S-2", {"title": "u"})
         assert refusals(CREATED, asked) == [("INVALID", "changes[0].entity_id")]
 
+    def test_status(self) -> None:
+        """A story begins as DRAFT or as its CREATE says; an UPDATE sets its status; other words are refused."""
+        assert after(EMPTY, change("CREATE", "CASE", "", {})).status == "DRAFT"
+        story = after(EMPTY, change("CREATE", "CASE", "", {"status": "active"}))
+        assert story.status == "ACTIVE"
+        expected = pb.StoryChangedEvent(status="DONE", reason="why")
+        assert [expected] == when(story, change("UPDATE", "CASE", "", {"status": "Done"}))
+        asked = change("UPDATE", "CASE", "", {"status": "open"})
+        assert refusals(story, asked) == [("INVALID", "changes[0].payload.status")]
+
     def test_delete(self) -> None:
         """A story cannot be deleted."""
         assert refusals(CREATED, change("DELETE", "CASE", "S-1")) == [("INVALID", "changes[0].operation")]

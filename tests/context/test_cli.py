@@ -21,7 +21,7 @@ from urllib.request import urlopen
 
 import grpc
 import pytest
-from context_service import cli
+from context_service import cli, terminal
 from context_service.app import without_secrets
 from context_service.stories import open_stories
 from context_service.text import count_tokens
@@ -52,8 +52,8 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith("CONTEXT_")] + ["COLUMNS", "PROJECTIONS"]:
         monkeypatch.delenv(name, raising=False)
     # Made when the module was imported, in whatever surroundings that was.
-    monkeypatch.setattr(cli, "_out", console(soft_wrap=True))
-    monkeypatch.setattr(cli, "_err", console(stderr=True, soft_wrap=True))
+    monkeypatch.setattr(terminal, "out", console(soft_wrap=True))
+    monkeypatch.setattr(terminal, "err", console(stderr=True, soft_wrap=True))
 
 
 class Said:
@@ -302,7 +302,7 @@ class TestWidth:
         """On a narrow terminal tables and help keep within it, and lose nothing."""
         wide = context("ls", "python-3.12", "--store", imported.url).out
         monkeypatch.setenv("COLUMNS", "60")
-        monkeypatch.setattr(cli, "_out", console(soft_wrap=True))
+        monkeypatch.setattr(terminal, "out", console(soft_wrap=True))
         narrow = context("ls", "python-3.12", "--store", imported.url).out
         assert max(len(line) for line in wide.splitlines()) > 60
         assert sorted("".join(wide.split())) == sorted("".join(narrow.split()))

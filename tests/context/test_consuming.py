@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from context_service import bus as bus_module
-from context_service import cli
+from context_service import cli, cli_dead_letters, terminal
 from context_service import consuming as consuming_module
 from context_service.bus import DEAD, OWNED, REQUESTS, Bus, BusUnavailable, Misfit, open_bus
 from context_service.commands import Change, PhasePayload, UpdateStory
@@ -548,7 +548,7 @@ async def _not_ready(monitor: Monitor) -> bool:
 def printed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[[], str]:
     """What commands have printed since it was asked for."""
     monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.setattr(cli, "_out", console(soft_wrap=True))
+    monkeypatch.setattr(terminal, "out", console(soft_wrap=True))
     return lambda: capsys.readouterr().out
 
 
@@ -562,16 +562,16 @@ async def test_command(
         await send(admin, "planning.project.created", b"\xff")
         first, second = await letters(bus, 2)
     printed()
-    await cli._list_dead_letters(server.url, "", as_json=False)
+    await cli_dead_letters._list_dead_letters(server.url, "", as_json=False)
     heading, line, _ = printed().splitlines()
     assert heading.split() == ["seq", "subject", "event", "deliveries", "reason"]
     assert line.rstrip().split(maxsplit=4) == [
         *("1", "planning.epic.created", "PLANNING:1", "1"),
         "body: Object missing required field `epic_id`",
     ]
-    await cli._list_dead_letters(server.url, "planning.project.created", as_json=True)
+    await cli_dead_letters._list_dead_letters(server.url, "planning.project.created", as_json=True)
     assert json.loads(printed())["sequence"] == second.sequence
-    await cli._show_dead_letter(server.url, first.sequence)
+    await cli_dead_letters._show_dead_letter(server.url, first.sequence)
     assert json.loads(printed()) == {
         "subject": "planning.epic.created",
         "reason": "body: Object missing required field `epic_id`",
@@ -584,12 +584,12 @@ async def test_command(
         "body": '{"title": "\\u00dcsers"}',
     }
     with pytest.raises(InvalidInput, match="there is no dead letter 99"):
-        await cli._replay_dead_letters(server.url, "", 99)
+        await cli_dead_letters._replay_dead_letters(server.url, "", 99)
     with pytest.raises(InvalidInput, match="got nothing"):
-        await cli._replay_dead_letters("", "", 1)
-    await cli._replay_dead_letters(server.url, "", second.sequence)
-    await cli._replay_dead_letters(server.url, "planning.story.created", None)
-    await cli._replay_dead_letters(server.url, "planning.epic.created", None)
+        await cli_dead_letters._replay_dead_letters("", "", 1)
+    await cli_dead_letters._replay_dead_letters(server.url, "", second.sequence)
+    await cli_dead_letters._replay_dead_letters(server.url, "planning.story.created", None)
+    await cli_dead_letters._replay_dead_letters(server.url, "planning.epic.created", None)
     assert printed() == "1 replayed\n0 replayed\n1 replayed\n"
     assert [letter async for letter in dead_letters(bus)] == []
     assert (await admin.api("STREAM.INFO.PLANNING"))["state"]["messages"] == 4

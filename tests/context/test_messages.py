@@ -200,7 +200,7 @@ def test_who_and_why(subject: str) -> None:
     """Each message names who, a cause and a correlation, and when it says so the time at which it happened."""
     want = said(subject)
     assert want.metadata.actor
-    assert want.metadata.causation_id == FULL[subject][0].get("task_id", FULL[subject][1].get("task_id", "e-1"))
+    assert want.metadata.causation_id == (getattr(want.command, "task_id", "") or "e-1")
     assert want.metadata.correlation_id == "e-1"
     speaks = {"timestamp", "created_at_ms"} & FULL[subject][1].keys()
     assert want.occurred_at == (THEN if speaks else None)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
-from context_service import cli, relationships
+from context_service import cli, relationships, terminal
 from context_service.app import serving
 from context_service.snapshots import IN_MEMORY
 from context_service.stories import open_stories
@@ -312,8 +312,8 @@ def test_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest
             await wait_for(view.projection, view.model, await stories.store.head(), timeout=15)
             return str(await stories.store.head())
 
-    monkeypatch.setattr(cli, "_out", console(soft_wrap=True))
-    monkeypatch.setattr(cli, "_err", console(stderr=True, soft_wrap=True))
+    monkeypatch.setattr(terminal, "out", console(soft_wrap=True))
+    monkeypatch.setattr(terminal, "err", console(stderr=True, soft_wrap=True))
     before = asyncio.run(draw("D1 D2"))
     asyncio.run(draw("D3"))
     assert say("Decision", "D2", "--depth", "1") == (

@@ -33,6 +33,7 @@ from context_service.words import (
     DECISION_STEPS,
     PHASES,
     PLAN_STATUSES,
+    STORY_STATUSES,
     SUBTASK_STATUSES,
     TERMINAL_SUBTASK_STATUSES,
     id_problem,
@@ -172,7 +173,8 @@ def _create_case(change: Change, story: Story, command: UpdateStory) -> list[Mes
             raise _exists_already(change, "case")
         return []
     more = payload if isinstance(payload, StoryPayload) else StoryPayload()
-    return [
+    status = _one_of(change, "status", payload.status, STORY_STATUSES, "DRAFT")
+    events: list[Message] = [
         pb.ContextCreatedEvent(
             title=payload.title or "",
             description=payload.description or "",
@@ -187,6 +189,7 @@ def _create_case(change: Change, story: Story, command: UpdateStory) -> list[Mes
             reason=change.reason,
         )
     ]
+    return events + ([] if status == "DRAFT" else [pb.StoryChangedEvent(status=status, reason=change.reason)])
 
 
 def _update_case(change: Change, story: Story, command: UpdateStory) -> list[Message]:
@@ -198,6 +201,7 @@ def _update_case(change: Change, story: Story, command: UpdateStory) -> list[Mes
 
 def _case_changes(change: Change, story: Story) -> list[Message]:
     payload = {name: getattr(change.payload, name) for name in CasePayload.__struct_fields__}
+    payload["status"] = _one_of(change, "status", change.payload.status, STORY_STATUSES, story.status)
     fields = _different(story, payload)
     attributes = _new_attributes(change, story.attributes)
     if not fields and not attributes:

@@ -92,6 +92,7 @@ class CasePayload(msgspec.Struct, frozen=True, kw_only=True):
 
     title: str | None = None
     description: str | None = None
+    status: str | None = None
     acceptance_criteria: tuple[str, ...] | None = None
     constraints: dict[str, str] | None = None
     tags: tuple[str, ...] | None = None

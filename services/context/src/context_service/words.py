@@ -13,6 +13,7 @@ ROLES: Final = ("architect", "developer", "devops", "qa", "data")
 _PHASE_SPELLINGS: Final = {**{phase.lower(): phase for phase in PHASES}, "docs": "DOC"}
 _ROLE_SPELLINGS: Final = {**{role: role for role in ROLES}, "dev": "developer"}
 
+STORY_STATUSES: Final = ("DRAFT", "ACTIVE", "IN_PROGRESS", "DONE")
 PLAN_STATUSES: Final = ("DRAFT", "APPROVED")
 
 SUBTASK_STATUSES: Final = (
