@@ -157,7 +157,7 @@ async def context_of(
         scopes = contexts.policy.scopes(key.phase, role)
         context = _made(key, folded.version, story, scopes, folded.token)
         contexts.keep(key, context)
-    if until is not None and folded.final:
+    if folded.final:
         contexts.settle(asked, key)
     return context._replace(final=folded.final)
 
