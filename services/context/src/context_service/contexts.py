@@ -8,7 +8,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
-from eventstore import InvalidInput, Token, WrongLog
+from eventstore import InvalidInput, Position, Token
 
 from context_service.commands import Fault, Refused, Violation
 from context_service.policy import Policy
@@ -218,11 +218,7 @@ async def wait_for_position(stories: Stories, position: str) -> None:
     """
     if not position:
         return
-    try:
-        wanted = stories.store.checked(Token.parse(position))
-    except (InvalidInput, WrongLog) as error:
-        problem = error.problem if isinstance(error, InvalidInput) else "expected a position of this log"
-        raise refused(Fault.INVALID, "min_position", problem) from None
+    wanted = checked_position("min_position", position, stories.store.log_id)
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
             while (await stories.store.head()).position < wanted:  # noqa: ASYNC110 (other processes write to the log)
@@ -230,6 +226,21 @@ async def wait_for_position(stories: Stories, position: str) -> None:
     except TimeoutError:
         problem = f"the log has not come so far within {PATIENCE_SECONDS:g} s"
         raise refused(Fault.LATE, "min_position", problem) from None
+
+
+def checked_position(field: str, text: str, log_id: str) -> Position:
+    """Return the position of a log that a text (``<log id>:<position>``) names.
+
+    Raises:
+        Refused: it names none, or one of another log.
+    """
+    try:
+        token = Token.parse(text)
+    except InvalidInput as error:
+        raise refused(Fault.INVALID, field, error.problem) from None
+    if token.log_id != log_id:
+        raise refused(Fault.INVALID, field, f"expected a position of log {log_id}, got one of log {token.log_id}")
+    return token.position
 
 
 def refused(fault: Fault, field: str, description: str) -> Refused:

@@ -9,11 +9,11 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple, TypeAlias
 
 import msgspec
-from eventstore import AtPosition, AtVersion, InvalidInput, Position, Token, Undecodable, Version
+from eventstore import AtPosition, AtVersion, Position, Token, Undecodable, Version
 from google.protobuf.json_format import MessageToDict
 
 from context_service.commands import Fault
-from context_service.contexts import checked_moment, refused
+from context_service.contexts import checked_moment, checked_position, refused
 from context_service.events.v1 import events_pb2
 from context_service.stories import clock_named
 from context_service.story import EMPTY, Decision, Story, evolve, link_of
@@ -127,13 +127,7 @@ def until_of(field: str, moment: pb.Moment, log_id: str) -> Until:
         return clock(checked_moment(place, moment.timestamp))
     if kind is None:
         raise refused(Fault.INVALID, field, "expected a version, a timestamp or a position, got none of them")
-    try:
-        token = Token.parse(moment.position)
-    except InvalidInput as error:
-        raise refused(Fault.INVALID, place, error.problem) from None
-    if token.log_id != log_id:
-        raise refused(Fault.INVALID, place, f"expected a position of log {log_id}, got one of log {token.log_id}")
-    return AtPosition(token.position)
+    return AtPosition(checked_position(place, moment.position, log_id))
 
 
 async def checked_until(stories: Stories, story_id: str, field: str, moment: pb.Moment) -> Until:

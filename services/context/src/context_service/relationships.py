@@ -6,11 +6,11 @@ import json
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
-from eventstore import InvalidInput, Position, Token, WrongLog
+from eventstore import Position, Token, WrongLog
 from projections import ModelUnavailable, wait_for
 
 from context_service.commands import Fault
-from context_service.contexts import refused
+from context_service.contexts import checked_position, refused
 from context_service.graph import EdgeKey, Node, NodeKey
 from context_service.v1 import context_pb2 as pb
 from context_service.words import id_problem
@@ -99,7 +99,8 @@ async def related(
     if graph is None:
         raise refused(Fault.PRECONDITION, "graph", "this process keeps no graph")
     log_id = graph.view.store.log_id
-    at, least = _position("position", position, log_id), _position("min_position", min_position, log_id) or 0
+    at = checked_position("position", position, log_id) if position else None
+    least = checked_position("min_position", min_position, log_id) if min_position else 0
     if at is not None and at < least:
         raise refused(Fault.INVALID, "min_position", f"expected at most the position asked for, {at}; got {least}")
     try:
@@ -119,19 +120,6 @@ def _node(node_id: str, node_type: str) -> NodeKey:
     if problem := id_problem(node_id):
         raise refused(Fault.INVALID, "node_id", problem)
     return NodeKey(kind, node_id)
-
-
-def _position(field: str, text: str, log_id: str) -> int | None:
-    """Return the position that a text names, None where it is empty."""
-    if not text:
-        return None
-    try:
-        token = Token.parse(text)
-    except InvalidInput as error:
-        raise refused(Fault.INVALID, field, error.problem) from None
-    if token.log_id != log_id:
-        raise refused(Fault.INVALID, field, f"expected a position of the log {log_id}; got one of another log")
-    return token.position
 
 
 async def _found(graph: Graph, node: NodeKey, *, depth: int, at: int | None, least: int) -> Neighbourhood:
