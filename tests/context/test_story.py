@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 from context_service.events.v1 import events_pb2 as pb
-from context_service.story import _STEPS, EMPTY, Story, content_hash, dump, evolve, load
+from context_service.story import _STEPS, EMPTY, Link, Story, content_hash, dump, evolve, load
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import given
@@ -237,3 +237,12 @@ def test_things_are_numbered_as_they_come() -> None:
     story = evolve(story, pb.SubtaskAddedEvent(subtask_id="last"))
     found = [(thing.order, thing.id) for kind in kinds for thing in getattr(story, kind).values()]
     assert [*expected, (21, "last")] == sorted(found)
+
+
+def test_links_have_ids_of_their_own() -> None:
+    """Whatever spaces and quotes are in ids, two links never have one id; those of plain ids are plain."""
+    ids = ["a", "a b", "b", '"a', '"a b"', "a DEPENDS_ON b", "b DEPENDS_ON c", "c"]
+    links = {Link(source, "DEPENDS_ON", target) for source in ids for target in ids}
+    assert len({link.id for link in links}) == len(links)
+    assert Link("a", "BLOCKS", "b-1").id == "a BLOCKS b-1"
+    assert Link("a b", "BLOCKS", "c").id == '"a b" BLOCKS c'

@@ -388,8 +388,8 @@ class TestResults:
 async def test_no_known_token_is_recorded(made: Client, stories: Stories) -> None:
     """What is certainly a secret does not come into the log, by whichever call."""
     token = "ghp_" + "0aB1cD2eF3gH4iJ5kL6mN7oP8qR9sT0uV1wX"
-    texts: dict[str, Any] = dict.fromkeys(("title", "description", "rationale", "reason"), f"see {token}")
-    more = {"metadata": {"note": token}, "alternatives_considered": token, "decision_type": token}
+    ids = {"story_id", "task_id", "idempotency_key", "initial_phase", "from_phase", "to_phase"}
+    more = {"metadata": {token: token}}
     calls: dict[str, dict[str, Any]] = {
         "CreateStory": {"story_id": "S-2"},
         "CreateTask": {"story_id": "S-1", "task_id": "T-1"},
@@ -398,8 +398,46 @@ async def test_no_known_token_is_recorded(made: Client, stories: Stories) -> Non
     }
     for call, fields in calls.items():
         kind = getattr(pb, f"{call}Request")
-        known = {name: text for name, text in texts.items() if name in kind.DESCRIPTOR.fields_by_name}
-        await getattr(made.stub, call)(kind(**fields, **known))
+        texts = {
+            field.name: f"see {token}"
+            for field in kind.DESCRIPTOR.fields
+            if field.type == field.TYPE_STRING and not field.is_repeated and field.name not in ids
+        }
+        sent = (("x-correlation-id", token), ("x-causation-id", token))
+        await getattr(made.stub, call)(kind(**fields, **texts), metadata=sent)
     stored = b"".join([raw.envelope async for chunk in stories.store.backend.log(after=Position(0)) for raw in chunk])
     assert b"[redacted: " in stored
     assert token.encode() not in stored
+
+
+@pytest.mark.parametrize(
+    "first", ["CreateStory", "CreateTask", "AddProjectDecision", "TransitionPhase", "UpdateContext"]
+)
+async def test_one_key_in_two_calls(made: Client, stories: Stories, first: str) -> None:
+    """A key that another call has used is another key, so that each call does what it says."""
+    change = made.change("CREATE", "DECISION", "D-1", title="T")
+    requests: dict[str, Any] = {
+        "CreateStory": pb.CreateStoryRequest(story_id="S-1", title="Checkout", idempotency_key="k"),
+        "CreateTask": pb.CreateTaskRequest(story_id="S-1", task_id="T-1", idempotency_key="k"),
+        "AddProjectDecision": pb.AddProjectDecisionRequest(story_id="S-1", title="T", idempotency_key="k"),
+        "TransitionPhase": pb.TransitionPhaseRequest(
+            story_id="S-1", from_phase="DESIGN", to_phase="BUILD", idempotency_key="k"
+        ),
+        "UpdateContext": pb.UpdateContextRequest(story_id="S-1", changes=[change], idempotency_key="k"),
+    }
+    for call in (first, *(other for other in requests if other != first)):
+        await getattr(made.stub, call)(requests[call])
+    story = await story_of(stories)
+    assert (set(story.subtasks), story.phase, len(story.decisions)) == ({"T-1"}, "BUILD", 2)
+
+
+async def test_a_key_of_another_request(made: Client) -> None:
+    """A key that was used for something else is refused, and not answered as if this had been done."""
+    await made.stub.CreateTask(pb.CreateTaskRequest(story_id="S-1", task_id="T-1", idempotency_key="k"))
+    await made.update("S-1", made.change("CREATE", "DECISION", "D-1", title="T"), idempotency_key="k")
+    for call in (
+        made.stub.CreateTask(pb.CreateTaskRequest(story_id="S-1", task_id="T-2", idempotency_key="k")),
+        made.update("S-1", made.change("CREATE", "DECISION", "D-2", title="T"), idempotency_key="k"),
+    ):
+        code, text = await refused(call)
+        assert (code, text.startswith("idempotency_key: ")) == (Code.INVALID_ARGUMENT, True)

@@ -27,7 +27,7 @@ from context_service.contexts import (
     refused,
     wait_for_position,
 )
-from context_service.redaction import redact, redacted
+from context_service.redaction import redact, redact_certain, redacted
 from context_service.relationships import GraphUnavailable, related
 from context_service.story import content_hash
 from context_service.v1 import context_pb2 as pb
@@ -169,6 +169,7 @@ class ContextService(context_pb2_grpc.ContextServiceServicer):
             metadata=_metadata(request, context, actor, cause=request.task_id),
             occurred_at=occurred_at,
         )
+        writes.check_repeated(command, done)
         return pb.UpdateContextResponse(
             version=done.version,
             hash=content_hash(done.state),
@@ -244,10 +245,12 @@ class ContextService(context_pb2_grpc.ContextServiceServicer):
             done = await self._stories.update(
                 command,
                 expected_version=_expected(request),
-                idempotency_key=request.idempotency_key,
+                # The same key in another call is another command.
+                idempotency_key=f"{_call(request)}:{request.idempotency_key}" if request.idempotency_key else "",
                 metadata=_metadata(request, context, actor),
                 occurred_at=None,
             )
+            writes.check_repeated(command, done)
         except Refused as error:
             raise writes.named_as_in_request(error, **names) from None
         return done, command
@@ -378,6 +381,10 @@ def _sent(context: grpc.aio.ServicerContext[Any, Any]) -> dict[str, str]:
     return {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
 
 
+def _call(request: Write) -> str:
+    return type(request).DESCRIPTOR.name.removesuffix("Request")
+
+
 def _actor(request: Write, context: grpc.aio.ServicerContext[Any, Any]) -> str:
     """Return who asks, as far as anybody said."""
     said = "" if isinstance(request, pb.UpdateContextRequest) else request.actor
@@ -387,11 +394,11 @@ def _actor(request: Write, context: grpc.aio.ServicerContext[Any, Any]) -> str:
 def _metadata(request: Write, context: grpc.aio.ServicerContext[Any, Any], actor: str, *, cause: str = "") -> Metadata:
     """Return who and what led to a request: a task, an event or, when none is named, the call itself."""
     sent = _sent(context)
-    call = type(request).DESCRIPTOR.name.removesuffix("Request")
+    # What is written down stays for ever.
     return Metadata(
-        actor=actor or ANONYMOUS,
-        correlation_id=sent.get("x-correlation-id", ""),
-        causation_id=cause or sent.get("x-causation-id", "") or call,
+        actor=redact_certain(actor) or ANONYMOUS,
+        correlation_id=redact_certain(sent.get("x-correlation-id", "")),
+        causation_id=redact_certain(cause or sent.get("x-causation-id", "")) or _call(request),
         traceparent=sent.get("traceparent", ""),
         tracestate=sent.get("tracestate", ""),
     )

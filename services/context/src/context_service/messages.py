@@ -270,7 +270,7 @@ def wanted(message: Incoming) -> Wanted:
         Metadata(
             actor=_actor(command, subject.sender),
             causation_id=(command.task_id if isinstance(command, UpdateStory) else "") or shown_id,
-            correlation_id=body.correlation_id or _header(message, "x-correlation-id") or shown_id,
+            correlation_id=body.correlation_id or redact_certain(_header(message, "x-correlation-id")) or shown_id,
             traceparent=_header(message, "traceparent"),
             tracestate=_header(message, "tracestate"),
         ),

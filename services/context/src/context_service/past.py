@@ -84,7 +84,7 @@ def subject_of(message: Message, stream_id: str) -> Subject:
     kind, field = _SUBJECTS[type(message)]
     if isinstance(message, events_pb2.DecisionLinkedEvent | events_pb2.DecisionUnlinkedEvent):
         link = link_of(message)
-        return Subject(kind, f"{link.source} {link.kind} {link.target}")
+        return Subject(kind, link.id)
     return Subject(kind, getattr(message, field) if field else stream_id)
 
 

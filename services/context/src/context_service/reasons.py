@@ -164,7 +164,7 @@ class _Recorded:
     def behind(self, reached: Reached) -> list[pb.EventReference]:
         """Return the events that state a relation and the status of the decision at its far end."""
         link = reached.link
-        stating = self.about(Subject("RELATION", f"{link.source} {link.kind} {link.target}"))
+        stating = self.about(Subject("RELATION", link.id))
         changing = [fact for fact in self.about(Subject("DECISION", reached.id)) if _sets_status(fact)]
         places = {fact.place: fact for fact in (*stating, *changing[-1:])}
         return [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from types import GenericAlias
 from typing import TYPE_CHECKING, Any, Final, get_args, get_origin
 
@@ -124,6 +125,15 @@ class Link(msgspec.Struct, frozen=True, order=True, gc=False):
     source: str
     kind: str
     target: str
+
+    @property
+    def id(self) -> str:
+        """What names it among all links of a story: its parts, those with a space in quotes, as JSON has them."""
+        return f"{_quoted(self.source)} {self.kind} {_quoted(self.target)}"
+
+
+def _quoted(id: str) -> str:
+    return json.dumps(id, ensure_ascii=False) if " " in id or id.startswith('"') else id
 
 
 class Story(msgspec.Struct, frozen=True):

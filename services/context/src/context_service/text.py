@@ -611,7 +611,7 @@ _WRITERS: Final[dict[type[Thing], _Writer]] = {
     ),
     Link: _Writer(
         "RELATION",
-        lambda link: f"{link.source} {link.kind} {link.target}",
+        _id,
         {"full": lambda link: f"- from {_line(link.source)}: {link.kind} {_line(link.target)}"},
     ),
     Subtask: _Writer(

@@ -63,7 +63,7 @@ def create_task(request: pb.CreateTaskRequest, asking: Asking) -> UpdateStory:
     payload = SubtaskPayload(
         title=redact_certain(request.title),
         description=redact_certain(request.description),
-        role=request.role,
+        role=redact_certain(request.role),
         dependencies=tuple(request.dependencies),
         priority=request.priority,
         estimate=float(request.estimated_hours),
@@ -104,7 +104,7 @@ def transition(request: pb.TransitionPhaseRequest, asking: Asking) -> UpdateStor
 def _asked(story_id: str, asking: Asking, change: Change) -> UpdateStory:
     # What is written down stays for ever.
     kept = msgspec.structs.replace(change, reason=redact_certain(change.reason))
-    return UpdateStory(story_id, (kept,), asking.actor, asking.at)
+    return UpdateStory(story_id, (kept,), redact_certain(asking.actor), asking.at)
 
 
 def results(command: UpdateStory, done: Handled[Story]) -> list[pb.ChangeResult]:
@@ -117,6 +117,17 @@ def results(command: UpdateStory, done: Handled[Story]) -> list[pb.ChangeResult]
         for subject in concerned(message, command.story_id):
             recorded[subject].append(reference)
     return [_result(change, _entity(change, command), recorded) for change in command.changes]
+
+
+def check_repeated(command: UpdateStory, done: Handled[Story]) -> None:
+    """Check that what was carried out before under a command's key is this command.
+
+    Raises:
+        Refused: nothing of it is about what this one is about.
+    """
+    if done.repeated and not any(result.changed for result in results(command, done)):
+        problem = "expected a key of its own: it was used for another request on this story"
+        raise Refused([Violation(Fault.INVALID, "idempotency_key", problem)])
 
 
 def _entity(change: Change, command: UpdateStory) -> Subject:
