@@ -367,7 +367,7 @@ class TestRefusals:
         """A commit over the limit of all stores is refused, and nothing of it is written."""
         await create(client)
         error = await failing(client.update("S-1", client.change("CREATE", "DECISION", "D-1", title="x" * 2**20)))
-        assert (error.code(), details(error)) == (Code.INVALID_ARGUMENT, ["commit"])
+        assert (error.code(), details(error)) == (Code.INVALID_ARGUMENT, ["request"])
         assert len(await log_of(stories)) == 1
 
 

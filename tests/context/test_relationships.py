@@ -230,17 +230,23 @@ async def test_waits(service: Served) -> None:
     assert (await asked).position == await service.position()
 
 
-@pytest.mark.parametrize("field", ["position", "min_position"])
-async def test_in_time(service: Served, monkeypatch: pytest.MonkeyPatch, field: str) -> None:
-    """A position that does not come in time is DEADLINE_EXCEEDED, after the service's time or the caller's."""
-    asked = {field: await service.position(1)}
+async def test_in_time(service: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A least position that does not come in time is DEADLINE_EXCEEDED, after the service's time or the caller's."""
+    asked = {"min_position": await service.position(1)}
     assert (await service.failing(**asked, timeout=0.1))[0] == Code.DEADLINE_EXCEEDED
     monkeypatch.setattr("context_service.relationships.WAIT_SECONDS", 0.05)
     head = (await service.stories.store.head()).position
     problem = f"min_position: the graph is at position {head}, not at {head + 1}; try again"
     assert await service.failing(**asked) == (Code.DEADLINE_EXCEEDED, problem)
-    huge = {field: f"{service.stories.store.log_id}:{'9' * 19}"}
+    huge = {"min_position": f"{service.stories.store.log_id}:{'9' * 19}"}
     assert (await service.failing(**huge))[0] == Code.DEADLINE_EXCEEDED
+
+
+async def test_not_come(service: Served) -> None:
+    """How the graph is at a position that the log has not come to is not known, and is not waited for."""
+    head = (await service.stories.store.head()).position
+    asked = {"position": await service.position(1)}
+    assert await service.failing(**asked) == (Code.NOT_FOUND, f"position: the log is at position {head}")
 
 
 async def test_not_begun(stories: Stories) -> None:

@@ -139,7 +139,11 @@ def _tell(trap: Trap, without: str, planting: futures.Future[str]) -> bool:
 
 def main(numbers: list[str]) -> int:
     """Plant the traps of some numbers, or all of them."""
-    chosen = [trap for trap in traps() if not numbers or trap.number in numbers]
+    wanted = {number.zfill(2) for number in numbers}
+    chosen = [trap for trap in traps() if not wanted or trap.number in wanted]
+    if unknown := wanted - {trap.number for trap in chosen}:
+        print(f"no trap has the number {', '.join(sorted(unknown))}")
+        return 1
     with tempfile.TemporaryDirectory() as temporary, futures.ThreadPoolExecutor(_AT_ONCE) as pool:
         green = pool.submit(ran, copied(Path(temporary).resolve()), *(trap.test for trap in chosen))
         plantings = [pool.submit(planted, trap) for trap in chosen]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import logging
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias, TypeVar
 
@@ -73,7 +74,7 @@ def answered(
 
     @functools.wraps(method)
     async def answering(self: Any, request: Request, context: grpc.aio.ServicerContext[Any, Any]) -> Answer:
-        async with _translated(context):
+        async with self.under_way(), _translated(context):
             answer = await method(self, request, context)
             # A context was made without secrets, once for all who ask.
             return answer if isinstance(answer, pb.GetContextResponse) else redacted(answer)
@@ -91,7 +92,9 @@ async def _translated(context: grpc.aio.ServicerContext[Any, Any]) -> AsyncItera
     except Refused as error:
         await _refuse(context, error)
     except InvalidInput as error:
-        await _refuse(context, Refused([Violation(Fault.INVALID, error.field, error.problem)]))
+        # What is too large for a commit came as a request.
+        field = "request" if error.field == "commit" else error.field
+        await _refuse(context, Refused([Violation(Fault.INVALID, field, error.problem)]))
     except Conflict as error:
         message = f"the story is at version {error.actual}, not {error.expected}; read it again, or try again"
         await context.abort(grpc.StatusCode.ABORTED, message)
@@ -152,6 +155,27 @@ class ContextService(context_pb2_grpc.ContextServiceServicer):
         self._graph = graph
         self._stopping = stopping
         self._now = now
+        self._calls = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    @asynccontextmanager
+    async def under_way(self) -> AsyncIterator[None]:
+        """Count a call while the block runs."""
+        self._calls += 1
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self._calls -= 1
+            if not self._calls:
+                self._idle.set()
+
+    async def finish(self, seconds: float) -> None:
+        """Return when no call is under way any more, or so many seconds have passed."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._idle.wait()
 
     @answered
     async def UpdateContext(  # noqa: N802 (the interface's name)
@@ -326,7 +350,8 @@ class ContextService(context_pb2_grpc.ContextServiceServicer):
         self, request: pb.WatchContextRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> AsyncIterator[pb.WatchContextResponse]:
         """Answer with a story as of now, then with each of its changes."""
-        async with _translated(context), aclosing(watching.watch(self._stories, self._contexts, request)) as updates:
+        watched = watching.watch(self._stories, self._contexts, request)
+        async with self.under_way(), _translated(context), aclosing(watched) as updates:
             async for update in updates:
                 if self._stopping():
                     await context.abort(grpc.StatusCode.UNAVAILABLE, "this process is stopping; watch again")

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from context_service.stories import Stories
 
 SERVICE: Final = context_pb2.DESCRIPTOR.services_by_name["ContextService"].full_name
-_GRACE_SECONDS: Final = 5.0
+#: So long calls under way may take when the service stops; streams that have no end get one second more.
+_GRACE_SECONDS: Final = 20.0
+_LAST_SECONDS: Final = 1.0
 _READINESS_SECONDS: Final = 1.0
 _MAX_PORT: Final = 65_535
 #: Colons stand in brackets alone.
@@ -81,7 +83,8 @@ async def serving(
         stopping.begun = True
         await checks.enter_graceful_shutdown()
         await asyncio.sleep(drain)
-        await server.stop(_GRACE_SECONDS)
+        await service.finish(_GRACE_SECONDS)
+        await server.stop(_LAST_SECONDS)
 
 
 class _Stopping(grpc.aio.ServerInterceptor):

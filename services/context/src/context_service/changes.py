@@ -105,7 +105,9 @@ def _exists_already(change: Change, what: str) -> Refused:
         Fault.PRECONDITION,
         change,
         "entity_id",
-        f"the story has a {what} {change.entity_id!r} that differs; UPDATE changes it",
+        f"the story has {what} {change.entity_id!r} that differs; UPDATE changes it"
+        if change.entity_id
+        else f"the story is there and differs; UPDATE of its {what} changes it",
     )
 
 

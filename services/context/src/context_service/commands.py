@@ -258,7 +258,7 @@ def _parse_payload(
         payload = msgspec.json.decode(text or "{}", type=kind)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         # The library writes where it is as $.title or $.tags[0].
-        place, problem = _place(str(error))
+        place, problem = ("", "is nested too deep") if isinstance(error, RecursionError) else _place(str(error))
         if _SURROGATE.search(text):
             problem += "; half of a surrogate pair is no text"
         raise Refused([_invalid(f"{field}.payload{place}", problem)]) from None

@@ -101,6 +101,8 @@ async def related(
     log_id = graph.view.store.log_id
     at = checked_position("position", position, log_id) if position else None
     least = checked_position("min_position", min_position, log_id) if min_position else 0
+    if at is not None and at > (head := (await graph.view.store.head()).position):
+        raise refused(Fault.NOT_FOUND, "position", f"the log is at position {head}")
     if at is not None and at < least:
         raise refused(Fault.INVALID, "min_position", f"expected at most the position asked for, {at}; got {least}")
     try:
