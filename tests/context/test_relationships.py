@@ -292,6 +292,8 @@ async def test_failed(stories: Stories, tmp_path: Path) -> None:
         asked = {"min_position": await service.position(), "timeout": 3}
         assert await service.failing("D1", **asked) == (Code.UNAVAILABLE, problem)
         assert (await service("D1", position=before)).position == before
+        now = {"position": await service.position(), "timeout": 3}
+        assert await service.failing("D1", **now) == (Code.UNAVAILABLE, problem)
 
 
 # On the command line
