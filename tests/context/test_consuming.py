@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import os
 import random
 import string
 import sys
@@ -524,6 +525,56 @@ async def test_large_dead_letter(bus: Bus, admin: Admin, stories: Stories) -> No
         assert (again.body, again.event_id) == (body, letter.event_id)
 
 
+async def test_dead_letter_that_does_not_fit(
+    server: NatsServer, bus: Bus, admin: Admin, stories: Stories, printed: Callable[[], str]
+) -> None:
+    """What has no room beside its facts, packed or not, is cut, and holds up nothing; nobody can replay it."""
+    body = os.urandom(1024 * 1024 - 200)
+    async with service(bus, stories):
+        await send(admin, "planning.task.created", body, Colour="red")
+        await send(admin, "planning.epic.created", b"\xff")
+        [cut, other] = sorted(await letters(bus, 2), key=lambda letter: letter.stream_sequence)
+        await acknowledged(admin, "planning.task.created", "PLANNING", 1)
+    assert (cut.subject, cut.stream_sequence, cut.cut, cut.headers) == ("planning.task.created", 1, True, {})
+    assert len(body) > len(cut.body) > len(body) - 1_000
+    assert body.startswith(cut.body)
+    assert not other.cut
+    with pytest.raises(InvalidInput, match="only a part of the message was kept"):
+        await replay(bus, cut)
+    printed()
+    await cli_dead_letters._replay_dead_letters(server.url, "", None)
+    skipped, replayed = printed().splitlines()
+    assert skipped.startswith(f"{cut.sequence} stays: seq: only a part of the message was kept")
+    assert replayed == "1 replayed"
+    assert [letter.sequence async for letter in dead_letters(bus)] == [cut.sequence]
+
+
+async def test_id_that_does_not_fit(bus: Bus, admin: Admin, stories: Stories) -> None:
+    """A message that is nearly all id is a dead letter too, and is answered under the beginning of its id."""
+    body = {"story_id": "S-1", "event_id": random.Random(1).randbytes(512 * 1024 - 100).hex()}
+    async with service(bus, stories):
+        await send(admin, "context.update.request", body)
+        [letter] = await letters(bus)
+        await acknowledged(admin, "context.update.request", "CONTEXT_REQUESTS", 1)
+    [said] = await messages(bus, "context.update.response")
+    assert body["event_id"].startswith(said["event_id"])
+    assert said["error"]["code"] == "RESOURCE_EXHAUSTED"
+    assert body["event_id"].startswith(letter.event_id)
+
+
+async def test_replay_that_does_not_fit(server: NatsServer, bus: Bus, admin: Admin, stories: Stories) -> None:
+    """A message that has no room for the id under which it comes again stays a dead letter, and the command says so."""
+    body = b'{"story_id": "' + b"a" * (1024 * 1024 - 40) + b'"}'
+    async with service(bus, stories):
+        await send(admin, "context.update.request", body)
+        [letter] = await letters(bus)
+    words = ("-m", "context_service", "dead-letters", "replay", str(letter.sequence), "--nats", server.url)
+    command = await asyncio.create_subprocess_exec(sys.executable, *words, stderr=asyncio.subprocess.PIPE)
+    _, said = await command.communicate()
+    assert (command.returncode, said.decode().count("\n")) == (1, 1), said.decode()
+    assert said.startswith(b"context: a message of 1,048,")
+
+
 async def test_trap_18_readiness(tmp_path: Path, stories: Stories) -> None:
     """Trap 18: after NATS was away messages are taken in again; until then health says so."""
     with one_server(tmp_path) as server:
@@ -580,6 +631,7 @@ async def test_command(
         "stream_sequence": 1,
         "deliveries": 1,
         "headers": {},
+        "cut": False,
         "sequence": first.sequence,
         "body": '{"title": "\\u00dcsers"}',
     }

@@ -52,6 +52,8 @@ _ACK_SECONDS: Final = 30.0
 _FETCH_SECONDS: Final = 1.0
 _PAUSES: Final = (0.1, 0.5, 1.0, 2.0, 5.0)
 _GRACE_SECONDS: Final = 10.0
+#: Of an event, in an answer that else has no room.
+_LONGEST_ID: Final = 1_000
 
 _CODES: Final = {
     Fault.INVALID: "INVALID_ARGUMENT",
@@ -268,7 +270,7 @@ class _Consumer:
             await self._patiently(lambda: self._bus.publish(subject, body, headers))
         except TooLarge as error:
             too_large = {"code": "RESOURCE_EXHAUSTED", "message": str(error), "violations": []}
-            short = msgspec.json.encode({"event_id": answer["event_id"], "error": too_large})
+            short = msgspec.json.encode({"event_id": answer["event_id"][:_LONGEST_ID], "error": too_large})
             await self._patiently(lambda: self._bus.publish(subject, short, headers))
 
     async def _bury(self, message: Incoming, deliveries: int, reason: str) -> None:
