@@ -870,6 +870,35 @@ async def test_one_subject_in_trouble(
     assert await events(stories.store) == ["EpicCreated"]
 
 
+async def test_lasting_trouble(bus: Bus, admin: Admin, stories: Stories, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A consumer that stays somebody else's is one trouble for as long as it does: health does not say otherwise."""
+    durable = durable_of("planning.epic.created")
+    await bus.consumer("PLANNING", ConsumerConfig(durable_name=durable, filter_subject="planning.story.created"))
+    monkeypatch.setattr(consuming_module, "_PAUSES", (0.01,))
+    tries, noted, monitor = 0, list[tuple[str, str]](), Monitor()
+    consumer, note = bus.consumer, monitor.note
+
+    async def counted(stream: str, config: ConsumerConfig) -> Any:
+        nonlocal tries
+        tries += config.durable_name == durable
+        return await consumer(stream, config)
+
+    def watched(name: str, state: Any, *, trouble: str = "") -> None:
+        noted.append((state, trouble))
+        note(name, state, trouble=trouble)
+
+    async def tried() -> bool:
+        return tries > 5
+
+    monkeypatch.setattr(bus, "consumer", counted)
+    monkeypatch.setattr(monitor, "note", watched)
+    async with consuming(bus, Handler(stories, MemoryModel(), rehydrated), monitor):
+        await until(tried)
+    first = next(number for number, (state, _) in enumerate(noted) if state == "unavailable")
+    assert {state for state, _ in noted[first:]} == {"unavailable"}
+    assert f"the consumer {durable} of PLANNING is of 'planning.story.created'" in noted[-1][1]
+
+
 async def test_trap_15_not_as_declared(bus: Bus, admin: Admin, monkeypatch: pytest.MonkeyPatch) -> None:
     """Trap 15: a server that makes something else of what is declared is not believed."""
     monkeypatch.setattr(bus_module, "_different", lambda *_: "max_age is 1, not 2")

@@ -182,9 +182,11 @@ class _Consumer:
             try:
                 await self._make_streams()
                 stream = await self._bus.carrier(subject)
-                self._note(subject, absent=stream is None)
-                if stream is not None:
+                if stream is None:
+                    self._note(subject, absent=True)
+                else:
                     pulling = await self._bus.consumer(stream, _config(subject))
+                    self._note(subject)
                     pauses = _growing()
                     await self._pull(pulling)
             except BusUnavailable as error:
