@@ -13,12 +13,13 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+import grpc
 import pytest
 from context_service import bus as bus_module
 from context_service import cli, cli_dead_letters, terminal
 from context_service import consuming as consuming_module
 from context_service.bus import DEAD, OWNED, REQUESTS, Bus, BusUnavailable, Misfit, open_bus
-from context_service.commands import Change, PhasePayload, UpdateStory
+from context_service.commands import Change, Fault, PhasePayload, Refused, UpdateStory, Violation, code_of
 from context_service.consuming import BACKOFF, NAME, Handler, consuming, taking_in
 from context_service.dead_letters import DeadLetter, dead_letters, replay
 from context_service.events.v1 import events_pb2
@@ -736,6 +737,7 @@ async def test_stopped_while_the_log_is_away(
     [
         (RuntimeError("secret"), len(QUICK) + 1, "body: the service failed: RuntimeError"),
         (InvalidInput("events", "expected fewer"), 1, "events: expected fewer"),
+        (Refused([Violation(Fault.LATE, "min_position", "not there")]), len(QUICK) + 1, "min_position: not there"),
     ],
 )
 async def test_failures(  # noqa: PLR0917 (fixtures)
@@ -758,6 +760,14 @@ async def test_failures(  # noqa: PLR0917 (fixtures)
         [letter] = await letters(bus)
     assert (letter.deliveries, letter.reason) == (deliveries, reason)
     assert (await answer(bus, "e-story"))["error"]["message"] == reason
+
+
+def test_codes() -> None:
+    """Each fault has a status code of gRPC, and that of the most important one is a refusal's."""
+    found = [code_of(Refused([Violation(fault, "", "")])) for fault in Fault]
+    assert found == ["INVALID_ARGUMENT", "NOT_FOUND", "FAILED_PRECONDITION", "DEADLINE_EXCEEDED"]
+    assert all(code in grpc.StatusCode.__members__ for code in found)
+    assert code_of(Refused([Violation(fault, "", "") for fault in reversed(Fault)])) == "INVALID_ARGUMENT"
 
 
 async def test_answer_too_large(bus: Bus, admin: Admin, stories: Stories, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from context_service import past, reasons, rehydration, watching, writes
 from context_service.changes import timestamp
-from context_service.commands import Fault, Refused, UpdateStory, Violation, parse_changes
+from context_service.commands import Fault, Refused, UpdateStory, Violation, code_of, parse_changes
 from context_service.contexts import (
     Contexts,
     bound_at,
@@ -45,12 +45,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("context_service")
 
-_CODES: Final = {
-    Fault.INVALID: grpc.StatusCode.INVALID_ARGUMENT,
-    Fault.NOT_FOUND: grpc.StatusCode.NOT_FOUND,
-    Fault.PRECONDITION: grpc.StatusCode.FAILED_PRECONDITION,
-    Fault.LATE: grpc.StatusCode.DEADLINE_EXCEEDED,
-}
 #: Who asks, in the record of every call, where nobody said.
 ANONYMOUS: Final = "anonymous"
 
@@ -115,8 +109,7 @@ async def _translated(context: grpc.aio.ServicerContext[Any, Any]) -> AsyncItera
 
 
 async def _refuse(context: grpc.aio.ServicerContext[Any, Any], error: Refused) -> NoReturn:
-    faults = {violation.fault for violation in error.violations}
-    code = next(_CODES[fault] for fault in Fault if fault in faults)
+    code = grpc.StatusCode[code_of(error)]
     # A refusal quotes what came.
     message = redact(str(error))
     status = status_pb2.Status(code=getattr(code_pb2, code.name), message=message)

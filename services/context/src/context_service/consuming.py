@@ -22,7 +22,7 @@ from prometheus_client import Counter
 
 from context_service import dead_letters
 from context_service.bus import ANSWERS, DEAD, REQUESTS, Bus, BusUnavailable, TooLarge
-from context_service.commands import Fault, Refused, UpdateStory, Violation
+from context_service.commands import Fault, Refused, UpdateStory, Violation, code_of
 from context_service.messages import SUBJECTS, Announcement, Incoming, OfPlan, durable_of, event_id_of, wanted
 from context_service.plans import PLANS, story_of_plan
 from context_service.redaction import redact
@@ -54,12 +54,6 @@ _PAUSES: Final = (0.1, 0.5, 1.0, 2.0, 5.0)
 _GRACE_SECONDS: Final = 10.0
 #: Of an event, in an answer that else has no room.
 _LONGEST_ID: Final = 1_000
-
-_CODES: Final = {
-    Fault.INVALID: "INVALID_ARGUMENT",
-    Fault.NOT_FOUND: "NOT_FOUND",
-    Fault.PRECONDITION: "FAILED_PRECONDITION",
-}
 
 _log = logging.getLogger("context_service")
 
@@ -377,9 +371,8 @@ def _refusal(error: Exception) -> Refused:
 
 
 def _told(refused: Refused) -> dict[str, Any]:
-    faults = {violation.fault for violation in refused.violations}
     return {
-        "code": next(_CODES[fault] for fault in Fault if fault in faults),
+        "code": code_of(refused),
         "message": str(refused),
         "violations": [{"field": v.field, "description": v.description} for v in refused.violations],
     }
