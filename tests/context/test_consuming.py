@@ -233,7 +233,7 @@ async def test_answers(bus: Bus, admin: Admin, stories: Stories) -> None:
         assert said["warnings"] == []
         await send(admin, "context.rehydrate.request", {"case_id": "S-1", "event_id": "e-story"})
         said = await answer(bus, "e-story", "context.rehydrate.response")
-        assert (said["case_id"], said["generated_at_ms"], said["packs"], said["version"]) == ("S-1", "7", {}, 3)
+        assert (said["case_id"], said["generated_at_ms"], said["packs"], said["version"]) == ("S-1", 7, {}, 3)
 
 
 async def test_trap_14_poison(bus: Bus, admin: Admin, stories: Stories) -> None:

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from eventstore import InvalidInput, StoreUnavailable
-from google.protobuf.json_format import MessageToDict
 from projections import Deployed
 from projections.memory import MemoryModel
 from prometheus_client import Counter
@@ -26,6 +25,7 @@ from context_service.commands import Fault, Refused, UpdateStory, Violation, cod
 from context_service.messages import SUBJECTS, Announcement, Incoming, OfPlan, durable_of, event_id_of, wanted
 from context_service.plans import PLANS, story_of_plan
 from context_service.redaction import redact
+from context_service.rehydration import plain
 from context_service.story import content_hash
 from context_service.v1 import context_pb2
 from context_service.views import projecting
@@ -76,8 +76,7 @@ class Handler:
         want = wanted(message)
         if isinstance(want.command, context_pb2.RehydrateSessionRequest):
             found = await self._rehydrate(want.command)
-            told = MessageToDict(found, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
-            return {"event_id": want.event_id, **told}
+            return {"event_id": want.event_id, **plain(found)}
         once: Any = {
             "idempotency_key": want.idempotency_key,
             "metadata": want.metadata,

@@ -90,7 +90,7 @@ async def _keep(bundles: Bundles, answer: pb.RehydrateSessionResponse, *, second
     while True:
         answer.expires_at_ms = answer.generated_at_ms + 1_000 * seconds
         key = _key(answer.case_id, answer.generated_at_ms)
-        if await bundles.keep(key, json.dumps(_plain(answer), ensure_ascii=False), seconds=seconds):
+        if await bundles.keep(key, json.dumps(plain(answer), ensure_ascii=False), seconds=seconds):
             return
         answer.generated_at_ms += 1
 
@@ -99,17 +99,17 @@ def _key(case_id: str, generated_at_ms: int) -> str:
     return f"swe:case:{case_id}:handoff:{generated_at_ms}"
 
 
-def _plain(answer: pb.RehydrateSessionResponse) -> dict[str, Any]:
-    """Return an answer as its readers in the cache know it: every field by its name, times as numbers."""
-    plain: dict[str, Any] = MessageToDict(
+def plain(answer: pb.RehydrateSessionResponse) -> dict[str, Any]:
+    """Return an answer as JSON has it in the cache and over NATS: every field by its name, times as numbers."""
+    told: dict[str, Any] = MessageToDict(
         answer, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
     )
     for name in ("generated_at_ms", "expires_at_ms"):
-        plain[name] = int(plain[name])
-    for pack in plain["packs"].values():
+        told[name] = int(told[name])
+    for pack in told["packs"].values():
         for milestone in pack["milestones"]:
             milestone["ts_ms"] = int(milestone["ts_ms"])
-    return plain
+    return told
 
 
 def _role(number: int, text: str) -> str:
