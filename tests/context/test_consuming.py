@@ -18,6 +18,7 @@ import pytest
 from context_service import bus as bus_module
 from context_service import cli, cli_dead_letters, terminal
 from context_service import consuming as consuming_module
+from context_service.bundles import BundlesUnavailable
 from context_service.bus import DEAD, OWNED, REQUESTS, Bus, BusUnavailable, Misfit, open_bus
 from context_service.commands import Change, Fault, PhasePayload, Refused, UpdateStory, Violation, code_of
 from context_service.consuming import BACKOFF, NAME, Handler, consuming, taking_in
@@ -782,6 +783,31 @@ async def test_answer_too_large(bus: Bus, admin: Admin, stories: Stories, monkey
         await send(admin, "context.rehydrate.request", {"case_id": "S-1", "event_id": "e-1"})
         said = await answer(bus, "e-1", "context.rehydrate.response")
     assert said["error"]["code"] == "RESOURCE_EXHAUSTED"
+
+
+async def test_cache_away(
+    bus: Bus,
+    admin: Admin,
+    stories: Stories,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A rehydration whose bundle cannot be kept waits for the cache, and the log says for what it waits."""
+    monkeypatch.setattr(consuming_module, "_PAUSES", (0.001,))
+    faults = iter([BundlesUnavailable("the cache cannot be used: ConnectionError")] * 3)
+    keep = rehydrated
+
+    async def failing(request: pb.RehydrateSessionRequest) -> pb.RehydrateSessionResponse:
+        for fault in faults:
+            raise fault
+        return await keep(request)
+
+    monkeypatch.setitem(globals(), "rehydrated", failing)
+    async with service(bus, stories):
+        await send(admin, "context.rehydrate.request", {"case_id": "S-1", "event_id": "e-1", "persist_bundle": True})
+        assert (await answer(bus, "e-1", "context.rehydrate.response"))["version"] == 3
+    said = [record.getMessage() for record in caplog.records if "messages wait" in record.getMessage()]
+    assert said == ["messages wait for the cache: the cache cannot be used: ConnectionError"] * 3
 
 
 @pytest.mark.parametrize(

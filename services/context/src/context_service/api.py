@@ -14,6 +14,7 @@ from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from context_service import past, reasons, rehydration, watching, writes
+from context_service.bundles import BundlesUnavailable
 from context_service.changes import timestamp
 from context_service.commands import Fault, Refused, UpdateStory, Violation, code_of, parse_changes
 from context_service.contexts import (
@@ -89,8 +90,8 @@ async def _translated(context: grpc.aio.ServicerContext[Any, Any]) -> AsyncItera
     except Conflict as error:
         message = f"the story is at version {error.actual}, not {error.expected}; read it again, or try again"
         await context.abort(grpc.StatusCode.ABORTED, message)
-    except GraphUnavailable as error:
-        _log.warning("the graph cannot answer: %s", error, exc_info=error.__cause__)
+    except (GraphUnavailable, BundlesUnavailable) as error:
+        _log.warning("a call cannot be answered: %s", error, exc_info=error.__cause__)
         await context.abort(grpc.StatusCode.UNAVAILABLE, redact(str(error)))
     except StoreFull:
         _log.exception("the store is full")

@@ -20,6 +20,7 @@ from projections.memory import MemoryModel
 from prometheus_client import Counter
 
 from context_service import dead_letters
+from context_service.bundles import BundlesUnavailable
 from context_service.bus import ANSWERS, DEAD, REQUESTS, Bus, BusUnavailable, TooLarge
 from context_service.commands import Fault, Refused, UpdateStory, Violation, code_of
 from context_service.messages import SUBJECTS, Announcement, Incoming, OfPlan, durable_of, event_id_of, wanted
@@ -273,7 +274,7 @@ class _Consumer:
         await self._patiently(lambda: dead_letters.bury(self._bus, message, deliveries=deliveries, reason=reason))
 
     async def _patiently(self, act: Callable[[], Awaitable[Any]]) -> Any:
-        """Do something as soon as the log and NATS let it be done.
+        """Do something as soon as the log, the cache and NATS let it be done.
 
         Raises:
             _Stopped: they have not, and it is time to stop.
@@ -283,6 +284,8 @@ class _Consumer:
                 return await act()
             except StoreUnavailable as error:
                 _log.warning("messages wait for the log: %s", error)
+            except BundlesUnavailable as error:
+                _log.warning("messages wait for the cache: %s", error)
             except BusUnavailable as error:
                 _log.warning("messages wait for NATS: %s", error)
                 with suppress(BusUnavailable):

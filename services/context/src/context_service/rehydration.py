@@ -45,7 +45,8 @@ async def rehydrate(
 
     Raises:
         Refused: a role is none, there is no such story, or this process keeps no bundles.
-        EventStoreError: the log cannot be read, or the bundle not be kept.
+        BundlesUnavailable: the bundle cannot be kept.
+        EventStoreError: the log cannot be read.
     """
     roles = [(text, _role(number, text)) for number, text in enumerate(request.roles)]
     if request.persist_bundle and bundles is None:
@@ -77,7 +78,7 @@ async def bundle(bundles: Bundles | None, request: pb.GetRehydrationBundleReques
 
     Raises:
         Refused: there is none, or it has expired.
-        StoreUnavailable: the cache cannot be read.
+        BundlesUnavailable: the cache cannot be read.
     """
     found = None if bundles is None else await bundles.find(_key(request.case_id, request.generated_at_ms))
     if found is None:
