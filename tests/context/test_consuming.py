@@ -19,7 +19,17 @@ from context_service import bus as bus_module
 from context_service import cli, cli_dead_letters, terminal
 from context_service import consuming as consuming_module
 from context_service.bundles import BundlesUnavailable
-from context_service.bus import DEAD, OWNED, REQUESTS, Bus, BusUnavailable, Misfit, open_bus
+from context_service.bus import (
+    ANSWERS,
+    CHECKPOINTS,
+    DEAD,
+    REQUESTS,
+    UPDATES,
+    Bus,
+    BusUnavailable,
+    Misfit,
+    open_bus,
+)
 from context_service.commands import Change, Fault, PhasePayload, Refused, UpdateStory, Violation, code_of
 from context_service.consuming import BACKOFF, NAME, Handler, consuming, taking_in
 from context_service.dead_letters import DeadLetter, dead_letters, replay
@@ -405,7 +415,7 @@ async def test_two_share(server: NatsServer, bus: Bus, admin: Admin, stories: St
 def test_trap_15_one_durable_a_subject() -> None:
     """Trap 15: no two subjects share a durable name, nor does a stream of ours overlap another or the log."""
     assert len({durable_of(subject) for subject in SUBJECTS}) == len(SUBJECTS) == 10
-    subjects = [subject for owned in OWNED for subject in owned.subjects]
+    subjects = [subject for owned in (REQUESTS, ANSWERS, UPDATES, DEAD, CHECKPOINTS) for subject in owned.subjects]
     log = "context.events.*.*"
     for one, two in itertools.combinations([*subjects, log], 2):
         pairs = itertools.zip_longest(one.split("."), two.split("."))
@@ -417,7 +427,7 @@ async def test_trap_15_declared(bus: Bus, admin: Admin, stories: Stories) -> Non
     async with service(bus, stories):
         pass
     assert (await bus.carrier("context.events.updated")) is None
-    await bus.make(OWNED[2])
+    await bus.make(UPDATES)
     changed = (await admin.api("STREAM.INFO.CONTEXT_UPDATES"))["config"] | {"max_age": 10**12, "max_msgs": 5}
     await admin.api("STREAM.UPDATE.CONTEXT_UPDATES", changed)
     await admin.api(
@@ -433,7 +443,7 @@ async def test_trap_15_declared(bus: Bus, admin: Admin, stories: Stories) -> Non
             },
         },
     )
-    await bus.make(OWNED[2])
+    await bus.make(UPDATES)
     async with service(bus, stories):
         pass
     found = (await admin.api("STREAM.INFO.CONTEXT_UPDATES"))["config"]

@@ -45,7 +45,6 @@ UPDATES: Final = Owned("CONTEXT_UPDATES", ("context.events.updated",), {"max_age
 #: Kept until somebody decides.
 DEAD: Final = Owned("CONTEXT_DEAD", ("context.dead.*",), {})
 CHECKPOINTS: Final = Owned("CONTEXT_CHECKPOINTS", ("context.checkpoints.*",), {"max_msgs_per_subject": 1})
-OWNED: Final = (REQUESTS, ANSWERS, UPDATES, DEAD, CHECKPOINTS)
 
 # What the others begin from. Every limit is sent, and compared with what the server has made of it.
 _LIMITS: Final[dict[str, Any]] = {
