@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import os
 import random
 import string
 import sys
@@ -12,12 +13,24 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+import grpc
 import pytest
 from context_service import bus as bus_module
 from context_service import cli, cli_dead_letters, terminal
 from context_service import consuming as consuming_module
-from context_service.bus import DEAD, OWNED, REQUESTS, Bus, BusUnavailable, Misfit, open_bus
-from context_service.commands import Change, PhasePayload, UpdateStory
+from context_service.bundles import BundlesUnavailable
+from context_service.bus import (
+    ANSWERS,
+    CHECKPOINTS,
+    DEAD,
+    REQUESTS,
+    UPDATES,
+    Bus,
+    BusUnavailable,
+    Misfit,
+    open_bus,
+)
+from context_service.commands import Change, Fault, PhasePayload, Refused, UpdateStory, Violation, code_of
 from context_service.consuming import BACKOFF, NAME, Handler, consuming, taking_in
 from context_service.dead_letters import DeadLetter, dead_letters, replay
 from context_service.events.v1 import events_pb2
@@ -231,7 +244,7 @@ async def test_answers(bus: Bus, admin: Admin, stories: Stories) -> None:
         assert said["warnings"] == []
         await send(admin, "context.rehydrate.request", {"case_id": "S-1", "event_id": "e-story"})
         said = await answer(bus, "e-story", "context.rehydrate.response")
-        assert (said["case_id"], said["generated_at_ms"], said["packs"], said["version"]) == ("S-1", "7", {}, 3)
+        assert (said["case_id"], said["generated_at_ms"], said["packs"], said["version"]) == ("S-1", 7, {}, 3)
 
 
 async def test_trap_14_poison(bus: Bus, admin: Admin, stories: Stories) -> None:
@@ -402,7 +415,7 @@ async def test_two_share(server: NatsServer, bus: Bus, admin: Admin, stories: St
 def test_trap_15_one_durable_a_subject() -> None:
     """Trap 15: no two subjects share a durable name, nor does a stream of ours overlap another or the log."""
     assert len({durable_of(subject) for subject in SUBJECTS}) == len(SUBJECTS) == 10
-    subjects = [subject for owned in OWNED for subject in owned.subjects]
+    subjects = [subject for owned in (REQUESTS, ANSWERS, UPDATES, DEAD, CHECKPOINTS) for subject in owned.subjects]
     log = "context.events.*.*"
     for one, two in itertools.combinations([*subjects, log], 2):
         pairs = itertools.zip_longest(one.split("."), two.split("."))
@@ -414,7 +427,7 @@ async def test_trap_15_declared(bus: Bus, admin: Admin, stories: Stories) -> Non
     async with service(bus, stories):
         pass
     assert (await bus.carrier("context.events.updated")) is None
-    await bus.make(OWNED[2])
+    await bus.make(UPDATES)
     changed = (await admin.api("STREAM.INFO.CONTEXT_UPDATES"))["config"] | {"max_age": 10**12, "max_msgs": 5}
     await admin.api("STREAM.UPDATE.CONTEXT_UPDATES", changed)
     await admin.api(
@@ -430,7 +443,7 @@ async def test_trap_15_declared(bus: Bus, admin: Admin, stories: Stories) -> Non
             },
         },
     )
-    await bus.make(OWNED[2])
+    await bus.make(UPDATES)
     async with service(bus, stories):
         pass
     found = (await admin.api("STREAM.INFO.CONTEXT_UPDATES"))["config"]
@@ -524,6 +537,56 @@ async def test_large_dead_letter(bus: Bus, admin: Admin, stories: Stories) -> No
         assert (again.body, again.event_id) == (body, letter.event_id)
 
 
+async def test_dead_letter_that_does_not_fit(
+    server: NatsServer, bus: Bus, admin: Admin, stories: Stories, printed: Callable[[], str]
+) -> None:
+    """What has no room beside its facts, packed or not, is cut, and holds up nothing; nobody can replay it."""
+    body = os.urandom(1024 * 1024 - 200)
+    async with service(bus, stories):
+        await send(admin, "planning.task.created", body, Colour="red")
+        await send(admin, "planning.epic.created", b"\xff")
+        [cut, other] = sorted(await letters(bus, 2), key=lambda letter: letter.stream_sequence)
+        await acknowledged(admin, "planning.task.created", "PLANNING", 1)
+    assert (cut.subject, cut.stream_sequence, cut.cut, cut.headers) == ("planning.task.created", 1, True, {})
+    assert len(body) > len(cut.body) > len(body) - 1_000
+    assert body.startswith(cut.body)
+    assert not other.cut
+    with pytest.raises(InvalidInput, match="only a part of the message was kept"):
+        await replay(bus, cut)
+    printed()
+    await cli_dead_letters._replay_dead_letters(server.url, "", None)
+    skipped, replayed = printed().splitlines()
+    assert skipped.startswith(f"{cut.sequence} stays: seq: only a part of the message was kept")
+    assert replayed == "1 replayed"
+    assert [letter.sequence async for letter in dead_letters(bus)] == [cut.sequence]
+
+
+async def test_id_that_does_not_fit(bus: Bus, admin: Admin, stories: Stories) -> None:
+    """A message that is nearly all id is a dead letter too, and is answered under the beginning of its id."""
+    body = {"story_id": "S-1", "event_id": random.Random(1).randbytes(512 * 1024 - 100).hex()}
+    async with service(bus, stories):
+        await send(admin, "context.update.request", body)
+        [letter] = await letters(bus)
+        await acknowledged(admin, "context.update.request", "CONTEXT_REQUESTS", 1)
+    [said] = await messages(bus, "context.update.response")
+    assert body["event_id"].startswith(said["event_id"])
+    assert said["error"]["code"] == "RESOURCE_EXHAUSTED"
+    assert body["event_id"].startswith(letter.event_id)
+
+
+async def test_replay_that_does_not_fit(server: NatsServer, bus: Bus, admin: Admin, stories: Stories) -> None:
+    """A message that has no room for the id under which it comes again stays a dead letter, and the command says so."""
+    body = b'{"story_id": "' + b"a" * (1024 * 1024 - 40) + b'"}'
+    async with service(bus, stories):
+        await send(admin, "context.update.request", body)
+        [letter] = await letters(bus)
+    words = ("-m", "context_service", "dead-letters", "replay", str(letter.sequence), "--nats", server.url)
+    command = await asyncio.create_subprocess_exec(sys.executable, *words, stderr=asyncio.subprocess.PIPE)
+    _, said = await command.communicate()
+    assert (command.returncode, said.decode().count("\n")) == (1, 1), said.decode()
+    assert said.startswith(b"context: a message of 1,048,")
+
+
 async def test_trap_18_readiness(tmp_path: Path, stories: Stories) -> None:
     """Trap 18: after NATS was away messages are taken in again; until then health says so."""
     with one_server(tmp_path) as server:
@@ -580,6 +643,7 @@ async def test_command(
         "stream_sequence": 1,
         "deliveries": 1,
         "headers": {},
+        "cut": False,
         "sequence": first.sequence,
         "body": '{"title": "\\u00dcsers"}',
     }
@@ -684,6 +748,7 @@ async def test_stopped_while_the_log_is_away(
     [
         (RuntimeError("secret"), len(QUICK) + 1, "body: the service failed: RuntimeError"),
         (InvalidInput("events", "expected fewer"), 1, "events: expected fewer"),
+        (Refused([Violation(Fault.LATE, "min_position", "not there")]), len(QUICK) + 1, "min_position: not there"),
     ],
 )
 async def test_failures(  # noqa: PLR0917 (fixtures)
@@ -708,6 +773,14 @@ async def test_failures(  # noqa: PLR0917 (fixtures)
     assert (await answer(bus, "e-story"))["error"]["message"] == reason
 
 
+def test_codes() -> None:
+    """Each fault has a status code of gRPC, and that of the most important one is a refusal's."""
+    found = [code_of(Refused([Violation(fault, "", "")])) for fault in Fault]
+    assert found == ["INVALID_ARGUMENT", "NOT_FOUND", "FAILED_PRECONDITION", "DEADLINE_EXCEEDED"]
+    assert all(code in grpc.StatusCode.__members__ for code in found)
+    assert code_of(Refused([Violation(fault, "", "") for fault in reversed(Fault)])) == "INVALID_ARGUMENT"
+
+
 async def test_answer_too_large(bus: Bus, admin: Admin, stories: Stories, monkeypatch: pytest.MonkeyPatch) -> None:
     """An answer that NATS does not take is answered with that."""
     large = pb.RehydrateSessionResponse(case_id="x" * 1024 * 1024)
@@ -720,6 +793,31 @@ async def test_answer_too_large(bus: Bus, admin: Admin, stories: Stories, monkey
         await send(admin, "context.rehydrate.request", {"case_id": "S-1", "event_id": "e-1"})
         said = await answer(bus, "e-1", "context.rehydrate.response")
     assert said["error"]["code"] == "RESOURCE_EXHAUSTED"
+
+
+async def test_cache_away(
+    bus: Bus,
+    admin: Admin,
+    stories: Stories,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A rehydration whose bundle cannot be kept waits for the cache, and the log says for what it waits."""
+    monkeypatch.setattr(consuming_module, "_PAUSES", (0.001,))
+    faults = iter([BundlesUnavailable("the cache cannot be used: ConnectionError")] * 3)
+    keep = rehydrated
+
+    async def failing(request: pb.RehydrateSessionRequest) -> pb.RehydrateSessionResponse:
+        for fault in faults:
+            raise fault
+        return await keep(request)
+
+    monkeypatch.setitem(globals(), "rehydrated", failing)
+    async with service(bus, stories):
+        await send(admin, "context.rehydrate.request", {"case_id": "S-1", "event_id": "e-1", "persist_bundle": True})
+        assert (await answer(bus, "e-1", "context.rehydrate.response"))["version"] == 3
+    said = [record.getMessage() for record in caplog.records if "messages wait" in record.getMessage()]
+    assert said == ["messages wait for the cache: the cache cannot be used: ConnectionError"] * 3
 
 
 @pytest.mark.parametrize(
@@ -816,6 +914,35 @@ async def test_one_subject_in_trouble(
         await send(admin, "planning.epic.created", {"epic_id": "E-1", "project_id": "PR-1", "title": "x"})
         await acknowledged(admin, "planning.epic.created", "PLANNING", 1)
     assert await events(stories.store) == ["EpicCreated"]
+
+
+async def test_lasting_trouble(bus: Bus, admin: Admin, stories: Stories, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A consumer that stays somebody else's is one trouble for as long as it does: health does not say otherwise."""
+    durable = durable_of("planning.epic.created")
+    await bus.consumer("PLANNING", ConsumerConfig(durable_name=durable, filter_subject="planning.story.created"))
+    monkeypatch.setattr(consuming_module, "_PAUSES", (0.01,))
+    tries, noted, monitor = 0, list[tuple[str, str]](), Monitor()
+    consumer, note = bus.consumer, monitor.note
+
+    async def counted(stream: str, config: ConsumerConfig) -> Any:
+        nonlocal tries
+        tries += config.durable_name == durable
+        return await consumer(stream, config)
+
+    def watched(name: str, state: Any, *, trouble: str = "") -> None:
+        noted.append((state, trouble))
+        note(name, state, trouble=trouble)
+
+    async def tried() -> bool:
+        return tries > 5
+
+    monkeypatch.setattr(bus, "consumer", counted)
+    monkeypatch.setattr(monitor, "note", watched)
+    async with consuming(bus, Handler(stories, MemoryModel(), rehydrated), monitor):
+        await until(tried)
+    first = next(number for number, (state, _) in enumerate(noted) if state == "unavailable")
+    assert {state for state, _ in noted[first:]} == {"unavailable"}
+    assert f"the consumer {durable} of PLANNING is of 'planning.story.created'" in noted[-1][1]
 
 
 async def test_trap_15_not_as_declared(bus: Bus, admin: Admin, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ import json
 import os
 import random
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from context_service import bus as bus_module
@@ -154,6 +154,40 @@ async def test_what_changed(bus: Bus, store: EventStore) -> None:
         ("SUMMARY", "qa"),
     ]
     assert (len(only["changes"]), only["changes_left_out"]) == (MOST_CHANGES, 6)
+
+
+#: 1,000 relations whose ends need as many bytes as they can.
+LONG_LINKS: Final = [
+    pb.DecisionLinkedEvent(source_id=f"{number:03}".ljust(250, '"'), kind="AFFECTS", target_id='"' * 250)
+    for number in range(1_000)
+]
+
+
+async def test_large_commit(bus: Bus, store: EventStore) -> None:
+    """Of a commit whose changes have no room the first ones are told, how many more there are, and what comes next."""
+    model = BusModel(bus)
+    await store.append(StreamId("story", "S-1"), LONG_LINKS, expected=ANY)
+    await store.append(StreamId("story", "S-1"), [pb.DecisionAddedEvent(decision_id="D")], expected=ANY)
+    async with publishing(store, model):
+        await wait_for(updates(store.log_id), model, await store.head(), timeout=10)
+    large, small = await published(bus)
+    assert 100 < len(large["changes"]) < 300
+    assert len(large["changes"]) + large["changes_left_out"] == 1_000
+    assert [each["entity_id"][:3] for each in large["changes"]] == [f"{n:03}" for n in range(len(large["changes"]))]
+    assert small["changes_left_out"] == 0
+
+
+async def test_small_server(tmp_path: Path, store: EventStore) -> None:
+    """A server that takes little is told no changes of a large commit, but how many there are."""
+    await store.append(StreamId("story", "S-1"), LONG_LINKS, expected=ANY)
+    with one_server(tmp_path, more="max_payload: 65536") as server:
+        async with open_bus(server.url) as bus:
+            assert bus is not None
+            model = BusModel(bus)
+            async with publishing(store, model):
+                await wait_for(updates(store.log_id), model, await store.head(), timeout=5)
+            [only] = await published(bus)
+    assert (only["changes"], only["changes_left_out"], only["version"]) == ([], 1_000, 1_000)
 
 
 @pytest.mark.parametrize("seed", range(3))

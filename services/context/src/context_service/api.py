@@ -15,8 +15,9 @@ from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from context_service import past, reasons, rehydration, watching, writes
+from context_service.bundles import BundlesUnavailable
 from context_service.changes import timestamp
-from context_service.commands import Fault, Refused, UpdateStory, Violation, parse_changes
+from context_service.commands import Fault, Refused, UpdateStory, Violation, code_of, parse_changes
 from context_service.contexts import (
     Contexts,
     bound_at,
@@ -46,12 +47,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("context_service")
 
-_CODES: Final = {
-    Fault.INVALID: grpc.StatusCode.INVALID_ARGUMENT,
-    Fault.NOT_FOUND: grpc.StatusCode.NOT_FOUND,
-    Fault.PRECONDITION: grpc.StatusCode.FAILED_PRECONDITION,
-    Fault.LATE: grpc.StatusCode.DEADLINE_EXCEEDED,
-}
 #: Who asks, in the record of every call, where nobody said.
 ANONYMOUS: Final = "anonymous"
 
@@ -98,8 +93,8 @@ async def _translated(context: grpc.aio.ServicerContext[Any, Any]) -> AsyncItera
     except Conflict as error:
         message = f"the story is at version {error.actual}, not {error.expected}; read it again, or try again"
         await context.abort(grpc.StatusCode.ABORTED, message)
-    except GraphUnavailable as error:
-        _log.warning("the graph cannot answer: %s", error, exc_info=error.__cause__)
+    except (GraphUnavailable, BundlesUnavailable) as error:
+        _log.warning("a call cannot be answered: %s", error, exc_info=error.__cause__)
         await context.abort(grpc.StatusCode.UNAVAILABLE, redact(str(error)))
     except StoreFull:
         _log.exception("the store is full")
@@ -118,8 +113,7 @@ async def _translated(context: grpc.aio.ServicerContext[Any, Any]) -> AsyncItera
 
 
 async def _refuse(context: grpc.aio.ServicerContext[Any, Any], error: Refused) -> NoReturn:
-    faults = {violation.fault for violation in error.violations}
-    code = next(_CODES[fault] for fault in Fault if fault in faults)
+    code = grpc.StatusCode[code_of(error)]
     # A refusal quotes what came.
     message = redact(str(error))
     status = status_pb2.Status(code=getattr(code_pb2, code.name), message=message)

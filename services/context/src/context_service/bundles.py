@@ -6,7 +6,7 @@ import time
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Final, Protocol
 
-from eventstore import InvalidInput, StoreUnavailable
+from eventstore import EventStoreError, InvalidInput
 
 from context_service.servers import VALKEY_SCHEMES, parsed, valkey_at
 
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 NOWHERE: Final = "none"
 
 
+class BundlesUnavailable(EventStoreError):
+    """The cache cannot be reached, or does not do what it is asked. The message is for callers."""
+
+
 class Bundles(Protocol):
     """Where bundles are kept until they expire."""
 
@@ -25,14 +29,14 @@ class Bundles(Protocol):
         """Keep a text under a key; False when the key is taken.
 
         Raises:
-            StoreUnavailable: it cannot be kept now.
+            BundlesUnavailable: it cannot be kept now.
         """
 
     async def find(self, key: str) -> str | None:
         """Return what is kept under a key, None for what never was or has expired.
 
         Raises:
-            StoreUnavailable: that cannot be found out now.
+            BundlesUnavailable: that cannot be found out now.
         """
 
 
@@ -84,7 +88,7 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except (ValkeyError, OSError) as error:
-        raise StoreUnavailable(f"the cache cannot be used: {type(error).__name__}") from error
+        raise BundlesUnavailable(f"the cache is not available ({type(error).__name__}); try again") from error
 
 
 @asynccontextmanager

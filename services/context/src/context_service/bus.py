@@ -45,7 +45,6 @@ UPDATES: Final = Owned("CONTEXT_UPDATES", ("context.events.updated",), {"max_age
 #: Kept until somebody decides.
 DEAD: Final = Owned("CONTEXT_DEAD", ("context.dead.*",), {})
 CHECKPOINTS: Final = Owned("CONTEXT_CHECKPOINTS", ("context.checkpoints.*",), {"max_msgs_per_subject": 1})
-OWNED: Final = (REQUESTS, ANSWERS, UPDATES, DEAD, CHECKPOINTS)
 
 # What the others begin from. Every limit is sent, and compared with what the server has made of it.
 _LIMITS: Final[dict[str, Any]] = {
@@ -124,11 +123,19 @@ class Bus:
         if after is not None:
             headers["Nats-Expected-Last-Subject-Sequence"] = str(after)
         # nats-py looks at the body alone.
-        size = len(body) + sum(len(key) + len(value.encode()) + 4 for key, value in headers.items()) + 16
+        size = len(body) + _size(headers)
         if size > (most := (await self.client()).max_payload):
             raise TooLarge(f"a message of {size:,} bytes on {subject}: the server takes {most:,}")
         async with self._asking() as js:
             return (await js.publish(subject, body, timeout=_ANSWER_SECONDS, headers=headers or None)).seq
+
+    async def room(self, headers: dict[str, str]) -> int:
+        """Return how many bytes of a body the server takes with some headers.
+
+        Raises:
+            BusUnavailable: no server can be reached.
+        """
+        return max((await self.client()).max_payload - _size(headers), 0)
 
     async def last(self, stream: str, subject: str) -> RawStreamMsg | None:
         """Return the last message of a subject, as the stream's leader knows it.
@@ -249,6 +256,10 @@ class Bus:
             raise BusUnavailable(f"JetStream answered with error {error.err_code} (status {error.code})") from None
         except (nats.errors.Error, OSError, TimeoutError) as error:
             raise BusUnavailable(f"NATS does not answer ({type(error).__name__})") from None
+
+
+def _size(headers: dict[str, str]) -> int:
+    return sum(len(key) + len(value.encode()) + 4 for key, value in headers.items()) + 16
 
 
 async def _found(asked: Awaitable[T]) -> T | None:

@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from context_service.bundles import Bundles
     from context_service.consuming import Rehydrate
     from context_service.stories import Stories
-    from context_service.v1 import context_pb2 as pb
 
 app = typer.Typer(
     help="The context of stories for AI agents: what is known and decided, now and at any moment of the past.",

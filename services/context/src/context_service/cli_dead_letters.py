@@ -9,7 +9,7 @@ import typer
 from eventstore import InvalidInput
 
 from context_service import terminal
-from context_service.bus import open_bus
+from context_service.bus import TooLarge, open_bus
 from context_service.dead_letters import dead_letters, replay
 from context_service.redaction import redact
 from context_service.terminal import AsJson
@@ -80,9 +80,16 @@ async def _replay_dead_letters(nats: str, subject: str, sequence: int | None) ->
     async with open_bus(nats) as bus:
         # First looked at, then sent: what dies again meanwhile is not sent twice.
         letters = [letter async for letter in _chosen(_given(bus), subject, sequence)]
+        replayed = 0
         for letter in letters:
-            await replay(_given(bus), letter)
-    terminal.out.print(f"{len(letters)} replayed")
+            try:
+                await replay(_given(bus), letter)
+                replayed += 1
+            except (InvalidInput, TooLarge) as error:
+                if sequence is not None:
+                    raise
+                terminal.out.print(terminal.safe(f"{letter.sequence} stays: {error}"))
+    terminal.out.print(f"{replayed} replayed")
 
 
 async def _chosen(bus: Bus, subject: str, sequence: int | None) -> AsyncIterator[DeadLetter]:

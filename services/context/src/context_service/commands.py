@@ -27,6 +27,14 @@ class Fault(Enum):
     LATE = "late"
 
 
+_CODES: Final = {
+    Fault.INVALID: "INVALID_ARGUMENT",
+    Fault.NOT_FOUND: "NOT_FOUND",
+    Fault.PRECONDITION: "FAILED_PRECONDITION",
+    Fault.LATE: "DEADLINE_EXCEEDED",
+}
+
+
 class Violation(msgspec.Struct, frozen=True):
     """One thing wrong with a request."""
 
@@ -43,6 +51,12 @@ class Refused(Exception):
     def __init__(self, violations: Sequence[Violation]) -> None:
         super().__init__("; ".join(f"{v.field}: {v.description}" for v in violations))
         self.violations = tuple(violations)
+
+
+def code_of(refused: Refused) -> str:
+    """Return gRPC's name of what a request is answered with."""
+    faults = {violation.fault for violation in refused.violations}
+    return next(_CODES[fault] for fault in Fault if fault in faults)
 
 
 class DecisionPayload(msgspec.Struct, frozen=True, kw_only=True):

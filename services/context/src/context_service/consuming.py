@@ -15,17 +15,18 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from eventstore import InvalidInput, StoreUnavailable
-from google.protobuf.json_format import MessageToDict
 from projections import Deployed
 from projections.memory import MemoryModel
 from prometheus_client import Counter
 
 from context_service import dead_letters
+from context_service.bundles import BundlesUnavailable
 from context_service.bus import ANSWERS, DEAD, REQUESTS, Bus, BusUnavailable, TooLarge
-from context_service.commands import Fault, Refused, UpdateStory, Violation
+from context_service.commands import Fault, Refused, UpdateStory, Violation, code_of
 from context_service.messages import SUBJECTS, Announcement, Incoming, OfPlan, durable_of, event_id_of, wanted
 from context_service.plans import PLANS, story_of_plan
 from context_service.redaction import redact
+from context_service.rehydration import plain
 from context_service.story import content_hash
 from context_service.v1 import context_pb2
 from context_service.views import projecting
@@ -52,12 +53,8 @@ _ACK_SECONDS: Final = 30.0
 _FETCH_SECONDS: Final = 1.0
 _PAUSES: Final = (0.1, 0.5, 1.0, 2.0, 5.0)
 _GRACE_SECONDS: Final = 10.0
-
-_CODES: Final = {
-    Fault.INVALID: "INVALID_ARGUMENT",
-    Fault.NOT_FOUND: "NOT_FOUND",
-    Fault.PRECONDITION: "FAILED_PRECONDITION",
-}
+#: Of an event, in an answer that else has no room.
+_LONGEST_ID: Final = 1_000
 
 _log = logging.getLogger("context_service")
 
@@ -80,8 +77,7 @@ class Handler:
         want = wanted(message)
         if isinstance(want.command, context_pb2.RehydrateSessionRequest):
             found = await self._rehydrate(want.command)
-            told = MessageToDict(found, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
-            return {"event_id": want.event_id, **told}
+            return {"event_id": want.event_id, **plain(found)}
         once: Any = {
             "idempotency_key": want.idempotency_key,
             "metadata": want.metadata,
@@ -180,9 +176,11 @@ class _Consumer:
             try:
                 await self._make_streams()
                 stream = await self._bus.carrier(subject)
-                self._note(subject, absent=stream is None)
-                if stream is not None:
+                if stream is None:
+                    self._note(subject, absent=True)
+                else:
                     pulling = await self._bus.consumer(stream, _config(subject))
+                    self._note(subject)
                     pauses = _growing()
                     await self._pull(pulling)
             except BusUnavailable as error:
@@ -268,7 +266,7 @@ class _Consumer:
             await self._patiently(lambda: self._bus.publish(subject, body, headers))
         except TooLarge as error:
             too_large = {"code": "RESOURCE_EXHAUSTED", "message": str(error), "violations": []}
-            short = msgspec.json.encode({"event_id": answer["event_id"], "error": too_large})
+            short = msgspec.json.encode({"event_id": answer["event_id"][:_LONGEST_ID], "error": too_large})
             await self._patiently(lambda: self._bus.publish(subject, short, headers))
 
     async def _bury(self, message: Incoming, deliveries: int, reason: str) -> None:
@@ -276,7 +274,7 @@ class _Consumer:
         await self._patiently(lambda: dead_letters.bury(self._bus, message, deliveries=deliveries, reason=reason))
 
     async def _patiently(self, act: Callable[[], Awaitable[Any]]) -> Any:
-        """Do something as soon as the log and NATS let it be done.
+        """Do something as soon as the log, the cache and NATS let it be done.
 
         Raises:
             _Stopped: they have not, and it is time to stop.
@@ -286,6 +284,8 @@ class _Consumer:
                 return await act()
             except StoreUnavailable as error:
                 _log.warning("messages wait for the log: %s", error)
+            except BundlesUnavailable as error:
+                _log.warning("messages wait for the cache: %s", error)
             except BusUnavailable as error:
                 _log.warning("messages wait for NATS: %s", error)
                 with suppress(BusUnavailable):
@@ -373,9 +373,8 @@ def _refusal(error: Exception) -> Refused:
 
 
 def _told(refused: Refused) -> dict[str, Any]:
-    faults = {violation.fault for violation in refused.violations}
     return {
-        "code": next(_CODES[fault] for fault in Fault if fault in faults),
+        "code": code_of(refused),
         "message": str(refused),
         "violations": [{"field": v.field, "description": v.description} for v in refused.violations],
     }

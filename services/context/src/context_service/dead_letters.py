@@ -6,13 +6,14 @@ import gzip
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
+from eventstore import InvalidInput
 
-from context_service.bus import DEAD, TooLarge
+from context_service.bus import DEAD
 from context_service.messages import EVENT_ID, durable_of, event_id_of, id_in
 from context_service.redaction import redact
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
     from nats.js.api import RawStreamMsg
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 _FACTS: Final = "Context-Dead-Letter"
 _LONGEST: Final = 2_000
+# Of a letter that is cut.
+_SHORT: Final = 500
 
 
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,6 +39,8 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     headers: dict[str, str]
     #: Whether the body is kept by gzip, for want of room.
     packed: bool = False
+    #: Whether there was no room for its headers and all of its body even so.
+    cut: bool = False
     #: In the stream of dead letters.
     sequence: int = 0
     body: bytes = b""
@@ -60,12 +65,20 @@ async def bury(bus: Bus, message: Incoming, *, deliveries: int, reason: str) -> 
     to = f"context.dead.{durable_of(message.subject)}"
     # Whoever stores it and does not come to acknowledge the message stores it again.
     headers = {"Nats-Msg-Id": f"{message.stream}:{message.sequence}"}
-    try:
-        await bus.publish(to, message.body, {_FACTS: _facts(letter), **headers})
-    except TooLarge:
-        # With its facts, what the server took is more than it takes.
-        packed = msgspec.structs.replace(letter, packed=True)
-        await bus.publish(to, gzip.compress(message.body), {_FACTS: _facts(packed), **headers})
+    for kept, body in _smaller_and_smaller(letter, message.body):
+        headers[_FACTS] = _facts(kept)
+        room = await bus.room(headers)
+        if kept.cut or len(body) <= room:
+            await bus.publish(to, body[:room], headers)
+            return
+
+
+def _smaller_and_smaller(letter: DeadLetter, body: bytes) -> Iterator[tuple[DeadLetter, bytes]]:
+    """Yield ways to keep a letter: with its facts, what the server took may be more than it takes."""
+    yield letter, body
+    yield msgspec.structs.replace(letter, packed=True), gzip.compress(body)
+    short: dict[str, Any] = {"event_id": letter.event_id[:_SHORT], "reason": letter.reason[:_SHORT]}
+    yield msgspec.structs.replace(letter, cut=True, headers={}, **short), body
 
 
 def _facts(letter: DeadLetter) -> str:
@@ -111,8 +124,13 @@ async def replay(bus: Bus, letter: DeadLetter) -> None:
     """Send a message again as it was, under the event's id that it had, and let go of the dead letter.
 
     Raises:
+        InvalidInput: it is not whole.
+        TooLarge: there is no room for the event's id.
         BusUnavailable: it may not be sent; it may be replayed again.
     """
+    if letter.cut:
+        place = f"{letter.stream} had it at {letter.stream_sequence}"
+        raise InvalidInput("seq", f"only a part of the message was kept, which is not sent; {place}")
     # Those of NATS are of the first sending: under its message id, the second would be taken for the same.
     headers = {key: value for key, value in letter.headers.items() if not key.lower().startswith("nats-")}
     if not id_in(letter.body):

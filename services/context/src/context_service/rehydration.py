@@ -45,7 +45,8 @@ async def rehydrate(
 
     Raises:
         Refused: a role is none, there is no such story, or this process keeps no bundles.
-        EventStoreError: the log cannot be read, or the bundle not be kept.
+        BundlesUnavailable: the bundle cannot be kept.
+        EventStoreError: the log cannot be read.
     """
     roles = [(text, _role(number, text)) for number, text in enumerate(request.roles)]
     if request.persist_bundle and bundles is None:
@@ -77,7 +78,7 @@ async def bundle(bundles: Bundles | None, request: pb.GetRehydrationBundleReques
 
     Raises:
         Refused: there is none, or it has expired.
-        StoreUnavailable: the cache cannot be read.
+        BundlesUnavailable: the cache cannot be read.
     """
     found = None if bundles is None else await bundles.find(_key(request.case_id, request.generated_at_ms))
     if found is None:
@@ -90,7 +91,7 @@ async def _keep(bundles: Bundles, answer: pb.RehydrateSessionResponse, *, second
     while True:
         answer.expires_at_ms = answer.generated_at_ms + 1_000 * seconds
         key = _key(answer.case_id, answer.generated_at_ms)
-        if await bundles.keep(key, json.dumps(_plain(answer), ensure_ascii=False), seconds=seconds):
+        if await bundles.keep(key, json.dumps(plain(answer), ensure_ascii=False), seconds=seconds):
             return
         answer.generated_at_ms += 1
 
@@ -99,17 +100,17 @@ def _key(case_id: str, generated_at_ms: int) -> str:
     return f"swe:case:{case_id}:handoff:{generated_at_ms}"
 
 
-def _plain(answer: pb.RehydrateSessionResponse) -> dict[str, Any]:
-    """Return an answer as its readers in the cache know it: every field by its name, times as numbers."""
-    plain: dict[str, Any] = MessageToDict(
+def plain(answer: pb.RehydrateSessionResponse) -> dict[str, Any]:
+    """Return an answer as JSON has it in the cache and over NATS: every field by its name, times as numbers."""
+    told: dict[str, Any] = MessageToDict(
         answer, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
     )
     for name in ("generated_at_ms", "expires_at_ms"):
-        plain[name] = int(plain[name])
-    for pack in plain["packs"].values():
+        told[name] = int(told[name])
+    for pack in told["packs"].values():
         for milestone in pack["milestones"]:
             milestone["ts_ms"] = int(milestone["ts_ms"])
-    return plain
+    return told
 
 
 def _role(number: int, text: str) -> str:

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from context_service.app import CannotListen
-from context_service.bus import BusUnavailable
+from context_service.bus import BusUnavailable, TooLarge
 from context_service.commands import Refused
 from context_service.contexts import Contexts
 from context_service.peps import ImportFault
@@ -22,7 +22,8 @@ from context_service.policy import PACKAGED, Policy, PolicyFault
 from context_service.relationships import GraphUnavailable
 
 program = Program(
-    "context", EventStoreError, Refused, ImportFault, CannotListen, PolicyFault, GraphUnavailable, BusUnavailable
+    "context",
+    *(EventStoreError, Refused, ImportFault, CannotListen, PolicyFault, GraphUnavailable, BusUnavailable, TooLarge),
 )
 out = console(soft_wrap=True)
 err = console(stderr=True, soft_wrap=True)

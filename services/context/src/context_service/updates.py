@@ -13,7 +13,7 @@ import msgspec
 from eventstore import Token
 from projections import ModelRefused, ModelUnavailable, Projection, Stored
 
-from context_service.bus import CHECKPOINTS, UPDATES, Bus, BusUnavailable, Misfit, WrongSequence
+from context_service.bus import CHECKPOINTS, UPDATES, Bus, BusUnavailable, Misfit, TooLarge, WrongSequence
 from context_service.past import event_type_of, subject_of
 from context_service.redaction import redact
 from context_service.story import CATEGORY
@@ -29,6 +29,8 @@ POSITION: Final = "Context-Position"
 _REVISION: Final = "Context-Revision"
 #: Of a commit with more events, the first so many are told.
 MOST_CHANGES: Final = 1_000
+#: And of these no more than have room in so many bytes; the server takes a message of 1 MiB.
+_MOST_BYTES: Final = 256 * 1024
 _LONGEST: Final = 1_000
 
 
@@ -59,14 +61,15 @@ def updates(log_id: str) -> Projection[Outbox]:
 
 def _body(log_id: str, commit: Commit) -> bytes:
     events = commit.events
+    changes = _changes(events)
     told = {
         "event_id": commit.commit_id.hex(),
         "story_id": commit.stream.id,
         "version": commit.version,
         "position": str(Token(log_id, commit.position)),
         "types": sorted({event_type_of(event.raw.type) for event in events}),
-        "changes": [_change(event) for event in events[:MOST_CHANGES]],
-        "changes_left_out": max(len(events) - MOST_CHANGES, 0),
+        "changes": changes,
+        "changes_left_out": len(events) - len(changes),
         "actor": commit.metadata.actor[:_LONGEST],
         "causation_id": commit.metadata.causation_id[:_LONGEST],
         "correlation_id": commit.metadata.correlation_id[:_LONGEST],
@@ -74,6 +77,23 @@ def _body(log_id: str, commit: Commit) -> bytes:
         "recorded_at": commit.recorded_at.isoformat(),
     }
     return redact(msgspec.json.encode(told).decode()).encode()
+
+
+def _changes(events: Sequence[Event]) -> list[dict[str, str]]:
+    changes, room = [], _MOST_BYTES
+    for change in map(_change, events[:MOST_CHANGES]):
+        room -= len(msgspec.json.encode(change))
+        if room < 0:
+            break
+        changes.append(change)
+    return changes
+
+
+def _without_changes(body: bytes) -> bytes:
+    told = msgspec.json.decode(body)
+    return msgspec.json.encode(
+        told | {"changes": [], "changes_left_out": told["changes_left_out"] + len(told["changes"])}
+    )
 
 
 def _change(event: Event) -> dict[str, str]:
@@ -141,7 +161,14 @@ class BusModel:
         log_id, _, position = ((last and last.headers) or {}).get(POSITION, "").partition(":")
         for update in outbox.updates:
             if log_id != update.token.log_id or int(position) < update.token.position:
-                sequence = await self._bus.publish(SUBJECT, update.body, {POSITION: str(update.token)}, after=sequence)
+                sequence = await self._tell(update, after=sequence)
+
+    async def _tell(self, update: Update, *, after: int) -> int:
+        headers = {POSITION: str(update.token)}
+        try:
+            return await self._bus.publish(SUBJECT, update.body, headers, after=after)
+        except TooLarge:
+            return await self._bus.publish(SUBJECT, _without_changes(update.body), headers, after=after)
 
     def naming(self, projection: str, generation: int) -> Name:
         """Refuse: nobody can publish beside what was published."""
