@@ -75,6 +75,15 @@ def graph_among(views: Sequence[Deployed]) -> Graph | None:
     return None
 
 
+def graph_file(stories: Stories, url: str) -> str:
+    """Return the SQLite file of a graph, ``:memory:`` for none; nothing for URLs that name no file.
+
+    Raises:
+        InvalidInput: it is no URL.
+    """
+    return sqlite_file(url, "graph") if url else file_beside(stories.store.backend, "graph") or ":memory:"
+
+
 async def _graph(stack: AsyncExitStack, stories: Stories, url: str) -> Deployed | None:
     if url == NOWHERE:
         return None
@@ -86,7 +95,7 @@ async def _graph(stack: AsyncExitStack, stories: Stories, url: str) -> Deployed 
         from context_service import graph_neo4j  # noqa: PLC0415
 
         return Deployed(graph_neo4j.GRAPH, stories.store, Neo4jModel(server.driver, database=server.database))
-    path = sqlite_file(url, "graph") if url else file_beside(stories.store.backend, "graph") or ":memory:"
+    path = graph_file(stories, url)
     if not path:
         raise InvalidInput("graph", f"expected neo4j://, bolt://, sqlite:///FILE or {NOWHERE}; got {scheme}://")
     return Deployed(graph_sqlite.GRAPH, stories.store, await stack.enter_async_context(SqliteModel(path)))
