@@ -21,12 +21,13 @@ from context_service.past import ENTITY_TYPES, diff, history
 from context_service.reasons import events_behind, explain
 from context_service.redaction import redact, redacted
 from context_service.relationships import NODE_TYPES, related
+from context_service.servers import NOWHERE
 from context_service.snapshots import IN_MEMORY
 from context_service.stories import DEFAULT_STORE, clock_named, open_stories
 from context_service.story import CATEGORY
 from context_service.terminal import AsJson, GraphUrl, PolicyFile, StoreUrl
 from context_service.v1 import context_pb2 as pb
-from context_service.views import NOWHERE, graph_among, graph_file, open_views
+from context_service.views import graph_among, graph_file, open_views
 from context_service.words import PHASES, ROLES
 
 if TYPE_CHECKING:

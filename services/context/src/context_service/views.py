@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from eventstore import InvalidInput
 from projections import Deployed, run
@@ -20,7 +20,8 @@ from context_service.cache import ToMemory, ToValkey, planning_cache
 from context_service.relationships import Graph
 from context_service.servers import (
     NEO4J_SCHEMES,
-    VALKEY_SCHEMES,
+    NOWHERE,
+    cache_at,
     file_beside,
     neo4j_at,
     parsed,
@@ -38,8 +39,6 @@ if TYPE_CHECKING:
     from context_service.stories import Stories
 
 _log = logging.getLogger("context_service")
-
-NOWHERE: Final = "none"
 
 
 @asynccontextmanager
@@ -102,17 +101,15 @@ async def _graph(stack: AsyncExitStack, stories: Stories, url: str) -> Deployed 
 
 
 async def _cache(stack: AsyncExitStack, stories: Stories, url: str) -> Deployed | None:
-    if url == NOWHERE:
+    kind = cache_at(url)
+    if kind == "none":
         return None
-    scheme = parsed(url, "cache").scheme
-    if scheme in VALKEY_SCHEMES:
-        client = await stack.enter_async_context(valkey_at(url, "cache"))
-        from projections.valkey import ValkeyModel  # noqa: PLC0415 (the driver is there)
+    if kind == "memory":
+        return Deployed(planning_cache(stories, ToMemory), stories.store, MemoryModel())
+    client = await stack.enter_async_context(valkey_at(url, "cache"))
+    from projections.valkey import ValkeyModel  # noqa: PLC0415 (the driver is there)
 
-        return Deployed(planning_cache(stories, ToValkey), stories.store, ValkeyModel(client))
-    if url and scheme != "memory":
-        raise InvalidInput("cache", f"expected valkey://, memory:// or {NOWHERE}; got {scheme}://")
-    return Deployed(planning_cache(stories, ToMemory), stories.store, MemoryModel())
+    return Deployed(planning_cache(stories, ToValkey), stories.store, ValkeyModel(client))
 
 
 def _updates(stories: Stories, bus: Bus | None) -> Deployed | None:
