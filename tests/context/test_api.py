@@ -435,7 +435,7 @@ class TestScopes:
             assert len(answer.withheld_scopes) == 10
             assert "MILESTONES" in answer.withheld_scopes
 
-    async def test_trap_7_no_field_is_lost(self, client: Client) -> None:
+    async def test_no_field_is_lost(self, client: Client) -> None:
         """What was written of a story is shown: its status, criteria and constraints, relations, a subtask's state."""
         await client.update(
             "S-1",

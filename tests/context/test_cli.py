@@ -548,7 +548,7 @@ def get(address: str) -> tuple[int, str]:
 
 class TestServe:
     @pytest.mark.parametrize("text", [None, "phases: {DOC: {qa: [EVERYTHING]}}"])
-    def test_trap_11_no_start_without_a_policy(self, context: Any, tmp_path: Path, text: str | None) -> None:
+    def test_no_start_without_a_policy(self, context: Any, tmp_path: Path, text: str | None) -> None:
         """A policy file that is missing or wrong ends `serve` before it serves anything."""
         if text is not None:
             (tmp_path / "policy.yaml").write_text(text)
