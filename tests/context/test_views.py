@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
+from context_service import app
 from context_service.app import serving
 from context_service.bundles import open_bundles
 from context_service.events.v1 import events_pb2 as pb
@@ -249,8 +250,9 @@ async def test_deployed_by_mistake(
 # Health
 
 
-async def test_readiness(stories: Stories) -> None:
+async def test_readiness(stories: Stories, monkeypatch: pytest.MonkeyPatch) -> None:
     """The service's health says that it does not serve while a read model is not kept."""
+    monkeypatch.setattr(app, "_READINESS_SECONDS", 0.02)
     ready = False
     async with (
         serving(stories, "127.0.0.1:0", ready=lambda: ready) as address,
