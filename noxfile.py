@@ -60,7 +60,7 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def unit(session: nox.Session) -> None:
-    """Tests that need no server, in under two minutes. Try `-- --cov`, `-- -k NAME`."""
+    """Tests that need no server, in under three minutes. Try `-- --cov`, `-- -k NAME`."""
     install(session, "test")
     session.run("pytest", "-m", "not contract and not slow", "-n", "2", *session.posargs)
 

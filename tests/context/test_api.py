@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 import grpc
 import msgspec
 import pytest
+from context_service import app
 from context_service.app import serving
 from context_service.stories import Stories, codec, open_stories
 from context_service.text import count_tokens
@@ -25,6 +26,7 @@ from eventstore import (
     StoreUnavailable,
     StreamId,
     Token,
+    WrongLog,
 )
 from eventstore._values import BEGINNING
 from eventstore.memory import MemoryBackend
@@ -433,7 +435,7 @@ class TestScopes:
             assert len(answer.withheld_scopes) == 10
             assert "MILESTONES" in answer.withheld_scopes
 
-    async def test_trap_7_no_field_is_lost(self, client: Client) -> None:
+    async def test_no_field_is_lost(self, client: Client) -> None:
         """What was written of a story is shown: its status, criteria and constraints, relations, a subtask's state."""
         await client.update(
             "S-1",
@@ -696,6 +698,7 @@ class Failing(MemoryBackend):
     """A store that fails as it is told, with words that no caller should see."""
 
     error: Exception | None = None
+    heads = 0
 
     def _fail(self) -> None:
         if self.error is not None:
@@ -708,6 +711,7 @@ class Failing(MemoryBackend):
 
     async def head(self) -> Any:
         """Fail, or answer."""
+        self.heads += 1
         self._fail()
         return await super().head()
 
@@ -730,8 +734,9 @@ FAILURES: list[tuple[Exception, grpc.StatusCode]] = [
 
 class TestFailingStore:
     @pytest.fixture
-    async def backend(self) -> AsyncIterator[Failing]:
-        """A store that works until it is told not to."""
+    async def backend(self, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Failing]:
+        """A store that works until it is told not to, and is asked often."""
+        monkeypatch.setattr(app, "_READINESS_SECONDS", 0.02)
         async with Failing() as backend:
             yield backend
 
@@ -782,6 +787,23 @@ class TestFailingStore:
         backend.error = None
         for service in services:
             await health_becomes(client.channel, service, health_pb2.HealthCheckResponse.SERVING)
+
+    async def test_health_of_a_store_with_any_fault(
+        self, client: Client, backend: Failing, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Whatever the store fails with, health is NOT_SERVING for that long, and the log has it once."""
+        for error in (WrongLog("one", "another"), RuntimeError("a bug")):
+            backend.error = error
+            await health_becomes(client.channel, "", health_pb2.HealthCheckResponse.NOT_SERVING)
+            seen = backend.heads
+            while backend.heads < seen + 2:  # noqa: ASYNC110 (the service asks by its clock)
+                await asyncio.sleep(0.01)
+            backend.error = None
+            await health_becomes(client.channel, "", health_pb2.HealthCheckResponse.SERVING)
+        assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == [
+            "the store cannot be asked: WrongLog",
+            "the store cannot be asked: RuntimeError",
+        ]
 
 
 async def health_becomes(channel: grpc.aio.Channel, service: str, status: int) -> None:

@@ -105,7 +105,7 @@ def check(selection: Selection, rendered: Rendered, budget: int) -> None:
 
 @settings(max_examples=150, deadline=None)
 @given(events, st.sampled_from(ALL_CELLS), st.integers(1, 3000), st.sampled_from(["", "X-1", "X-2"]))
-def test_trap_10_a_budget_holds(happened: list[Message], cell: tuple[str, str], budget: int, subtask_id: str) -> None:
+def test_a_budget_holds(happened: list[Message], cell: tuple[str, str], budget: int, subtask_id: str) -> None:
     """Whatever a story is, the text has no more tokens than it may; each thing is stated, or named as left out."""
     phase, role = cell
     story = story_of(*happened)

@@ -247,7 +247,7 @@ async def test_answers(bus: Bus, admin: Admin, stories: Stories) -> None:
         assert (said["case_id"], said["generated_at_ms"], said["packs"], said["version"]) == ("S-1", 7, {}, 3)
 
 
-async def test_trap_14_poison(bus: Bus, admin: Admin, stories: Stories) -> None:
+async def test_poison(bus: Bus, admin: Admin, stories: Stories) -> None:
     """Trap 14: what can never be handled is a dead letter at once, whole, is answered, and holds up nothing."""
     async with service(bus, stories, backoff=BACKOFF):
         sequence = await send(admin, "context.update.request", b'{"story_id": 1, "event_id": "bad"}', Colour="r\u00f6t")
@@ -269,7 +269,7 @@ async def test_trap_14_poison(bus: Bus, admin: Admin, stories: Stories) -> None:
         await acknowledged(admin, "context.update.request", "CONTEXT_REQUESTS", 2)
 
 
-async def test_trap_14_replay(bus: Bus, admin: Admin, stories: Stories) -> None:
+async def test_replay(bus: Bus, admin: Admin, stories: Stories) -> None:
     """Trap 14: what was refused comes again a bounded number of times; replayed after a fix it is handled, once."""
     dispatched = {"story_id": "S-1", "task_id": "T-1", "agent_id": "a-1"}
     async with service(bus, stories):
@@ -289,7 +289,7 @@ async def test_trap_14_replay(bus: Bus, admin: Admin, stories: Stories) -> None:
     assert commits[-1] == commit_id_of(stories.stream("S-1"), "orchestration.task.dispatched:m-1")
 
 
-async def test_trap_17_plan_comes_later(bus: Bus, admin: Admin, stories: Stories) -> None:
+async def test_plan_comes_later(bus: Bus, admin: Admin, stories: Stories) -> None:
     """Trap 17: a task whose plan is not known yet waits for it instead of being lost."""
     async with service(bus, stories, backoff=(0.05,) * 100):
         await send(admin, "planning.task.created", {"task_id": "T-9", "plan_id": "P-1", "title": "Early"})
@@ -362,7 +362,7 @@ async def _redelivered(admin: Admin) -> bool:
     return bool(info["num_ack_pending"] == 0 and info["delivered"]["consumer_seq"] >= 2)
 
 
-async def test_trap_2_store_away(bus: Bus, admin: Admin, stories: Stories, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_store_away(bus: Bus, admin: Admin, stories: Stories, monkeypatch: pytest.MonkeyPatch) -> None:
     """Trap 2: nothing is acknowledged before it is written: messages wait in hand, and not one delivery counts."""
     monkeypatch.setattr(consuming_module, "_PAUSES", (0.001,))
     tries = 0
@@ -412,7 +412,7 @@ async def test_two_share(server: NatsServer, bus: Bus, admin: Admin, stories: St
     assert (await events(stories.store)).count("TaskDispatched") == 100
 
 
-def test_trap_15_one_durable_a_subject() -> None:
+def test_one_durable_a_subject() -> None:
     """Trap 15: no two subjects share a durable name, nor does a stream of ours overlap another or the log."""
     assert len({durable_of(subject) for subject in SUBJECTS}) == len(SUBJECTS) == 10
     subjects = [subject for owned in (REQUESTS, ANSWERS, UPDATES, DEAD, CHECKPOINTS) for subject in owned.subjects]
@@ -422,7 +422,7 @@ def test_trap_15_one_durable_a_subject() -> None:
         assert not all(("*" in {a, b} and None not in {a, b}) or a == b for a, b in pairs), (one, two)
 
 
-async def test_trap_15_declared(bus: Bus, admin: Admin, stories: Stories) -> None:
+async def test_declared(bus: Bus, admin: Admin, stories: Stories) -> None:
     """Trap 15: what is declared is what the server has; a difference is put right."""
     async with service(bus, stories):
         pass
@@ -460,7 +460,7 @@ async def test_trap_15_declared(bus: Bus, admin: Admin, stories: Stories) -> Non
         assert found["max_deliver"] == -1
 
 
-async def test_trap_15_durable_of_another(bus: Bus, admin: Admin) -> None:
+async def test_durable_of_another(bus: Bus, admin: Admin) -> None:
     """Trap 15: a durable name that is another subject's is refused, and not taken away from it."""
     config = ConsumerConfig(durable_name="context-planning-epic-created", filter_subject="planning.story.created")
     await bus.consumer("PLANNING", config)
@@ -587,7 +587,7 @@ async def test_replay_that_does_not_fit(server: NatsServer, bus: Bus, admin: Adm
     assert said.startswith(b"context: a message of 1,048,")
 
 
-async def test_trap_18_readiness(tmp_path: Path, stories: Stories) -> None:
+async def test_readiness(tmp_path: Path, stories: Stories) -> None:
     """Trap 18: after NATS was away messages are taken in again; until then health says so."""
     with one_server(tmp_path) as server:
         async with open_bus(server.url) as bus:
@@ -704,7 +704,7 @@ async def stopped_midway(
         await task
 
 
-async def test_trap_18_stop(bus: Bus, admin: Admin, stories: Stories, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_stop(bus: Bus, admin: Admin, stories: Stories, monkeypatch: pytest.MonkeyPatch) -> None:
     """Trap 18: a service that is stopped finishes what it has in hand, acknowledges it, and takes no more."""
     begun, go = asyncio.Event(), asyncio.Event()
     update = stories.update
@@ -945,7 +945,7 @@ async def test_lasting_trouble(bus: Bus, admin: Admin, stories: Stories, monkeyp
     assert f"the consumer {durable} of PLANNING is of 'planning.story.created'" in noted[-1][1]
 
 
-async def test_trap_15_not_as_declared(bus: Bus, admin: Admin, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_not_as_declared(bus: Bus, admin: Admin, monkeypatch: pytest.MonkeyPatch) -> None:
     """Trap 15: a server that makes something else of what is declared is not believed."""
     monkeypatch.setattr(bus_module, "_different", lambda *_: "max_age is 1, not 2")
     with pytest.raises(Misfit, match="CONTEXT_DEAD is not as declared: max_age is 1, not 2"):

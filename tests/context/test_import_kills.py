@@ -77,17 +77,17 @@ async def _check(folder: Path, kills: int, seed: int) -> int:
 
 
 @pytest.mark.timeout(120)
-async def test_killed_a_few_times(tmp_path: Path, imported: Imported) -> None:
-    """An import that is killed three times on its way, and goes on each time, ends as one that was left alone."""
+async def test_killed_twice(tmp_path: Path, imported: Imported) -> None:
+    """An import that is killed twice on its way, and goes on each time, ends as one that was left alone."""
     store, last = tmp_path / "context.db", 3_406
     seed = random.randrange(10**6)
     inside = 0
-    for third, offset in enumerate(random.Random(seed).choices(range(1, 800), k=3)):
-        wanted = third * 1_000 + offset
+    for half, offset in enumerate(random.Random(seed).choices(range(1, 1_200), k=2)):
+        wanted = half * 1_500 + offset
         reached = _kill_at(store, wanted, "normal")
         inside += 0 < reached < last
         print(f"seed {seed}: wanted {wanted}, killed at {reached} of {last}")
-    assert inside >= 2
+    assert inside >= 1
     async with open_stories(f"sqlite:///{store}?durability=normal") as stories:
         report = await import_peps(stories.store, stories.snapshots, PEPS, progress=lambda *_: None)
     assert (report.digest, report.already_there) == (imported.report.digest, reached)

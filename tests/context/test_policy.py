@@ -53,7 +53,7 @@ def test_spellings(tmp_path: Path, written: str) -> None:
         ("\x00", "expected a policy in YAML: unacceptable character"),
     ],
 )
-def test_trap_11_a_wrong_file_grants_nothing(tmp_path: Path, text: str, problem: str) -> None:
+def test_a_wrong_file_grants_nothing(tmp_path: Path, text: str, problem: str) -> None:
     """What the file says wrong is named, with the place, and nothing is granted instead."""
     file = tmp_path / "policy.yaml"
     file.write_text(text)
@@ -63,7 +63,7 @@ def test_trap_11_a_wrong_file_grants_nothing(tmp_path: Path, text: str, problem:
     assert problem in str(caught.value)
 
 
-def test_trap_11_a_missing_file_grants_nothing(tmp_path: Path) -> None:
+def test_a_missing_file_grants_nothing(tmp_path: Path) -> None:
     """Without its file there is no policy, and so nobody to grant anything."""
     with pytest.raises(PolicyFault, match=r"no\.yaml: expected a policy in YAML: "):
         Policy.load(tmp_path / "no.yaml")

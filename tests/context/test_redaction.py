@@ -56,7 +56,7 @@ def test_no_secret_is_missed() -> None:
     assert missed() == set()
 
 
-def test_trap_12_json_passwords_cloud_keys_bare_jwts_and_pem_blocks() -> None:
+def test_json_passwords_cloud_keys_bare_jwts_and_pem_blocks() -> None:
     """What the service before missed is found, and plain text is not mangled."""
     for text, expected in {
         '{"user": "ada", "password": "hunter2"}': '{"user": "ada", "password": "[redacted: password]"}',
@@ -198,7 +198,7 @@ def test_a_key_cut_short_swallows_nothing(by: Any) -> None:
     assert cut.splitlines()[1] not in found["text"]
 
 
-def test_trap_12_weak_secrets() -> None:
+def test_weak_secrets() -> None:
     """What stands where secrets stand is one, however weak."""
     assert [redact(text) for text in WEAK[:3]] == [
         "https://h/cb?token=[redacted: url-query]",

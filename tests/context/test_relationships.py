@@ -249,13 +249,17 @@ async def test_not_come(service: Served) -> None:
     assert await service.failing(**asked) == (Code.NOT_FOUND, f"position: the log is at position {head}")
 
 
-async def test_not_begun(stories: Stories) -> None:
+async def test_not_begun(stories: Stories, monkeypatch: pytest.MonkeyPatch) -> None:
     """A graph that nobody has begun is not there in time either."""
+    monkeypatch.setattr("context_service.relationships.WAIT_SECONDS", 0.05)
+    await write(stories, "D1")
     async with served(stories, "", kept=False) as service:
         assert await service.failing() == (
             Code.DEADLINE_EXCEEDED,
-            "min_position: the graph has not begun yet; try again",
+            "graph: the graph has not begun yet; try again",
         )
+        least = await service.position()
+        assert (await service.failing(min_position=least, timeout=7))[1].startswith("min_position: the graph has not")
 
 
 async def test_down(stories: Stories) -> None:
@@ -338,4 +342,6 @@ def test_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest
     code, _, err = say("Decision", "D9")
     assert (code != 0, "there is no Decision 'D9'" in err) == (True, True)
     code, _, err = say("Decision", "D1", "--graph", f"sqlite:///{tmp_path}/other.db")
-    assert (code != 0, "the graph has not begun yet" in err) == (True, True)
+    expected = "expected a graph that context serve or context project has made"
+    assert (code, err) == (1, f"context: graph: {expected}; there is none in {tmp_path}/other.db\n")
+    assert not (tmp_path / "other.db").exists()

@@ -246,7 +246,7 @@ def _cut(found: str) -> str:
     return name if name.endswith("-title") else ""
 
 
-async def test_trap_11_scopes_are_not_guessed(stories: Stories) -> None:
+async def test_scopes_are_not_guessed(stories: Stories) -> None:
     """The scopes of an answer are those of the policy, whatever words the text holds."""
     events: list[Message] = [pb.ContextCreatedEvent(title="Milestones, decisions and subtasks", phase="TEST")]
     context = await told(stories, events, "TEST", "developer")
@@ -286,7 +286,7 @@ def ids(story: Story, scope: str, role: str = "developer", subtask_id: str = "")
     return [thing.id for thing in seen(story, scope, role, subtask_id)]
 
 
-def test_trap_8_ids_are_never_matched_by_substring() -> None:
+def test_ids_are_never_matched_by_substring() -> None:
     """What concerns T-10, D-10 or dev-ops does not concern T-1, D-1 or dev, nor the other way round."""
     story = story_of(
         subtask("T-1", "developer"),
@@ -378,7 +378,7 @@ def test_relations_to_what_guides_nothing() -> None:
 
 
 @pytest.mark.parametrize("status", ["REJECTED", "DEPRECATED", "DELETED", "superseded"])
-async def test_trap_9_what_is_over_is_no_guidance(stories: Stories, status: str) -> None:
+async def test_what_is_over_is_no_guidance(stories: Stories, status: str) -> None:
     """A deleted decision is nowhere; rejected, deprecated and superseded ones stand apart, for who sees all."""
     events: list[Message] = [
         pb.ContextCreatedEvent(phase="DESIGN"),
@@ -548,7 +548,7 @@ for phase in ("DESIGN", "BUILD", "TEST", "DOC"):
 """
 
 
-def test_trap_19_output_is_stable(tmp_path: Path) -> None:
+def test_output_is_stable(tmp_path: Path) -> None:
     """Equal states give the same text in all processes, though each has an order of its own for sets and maps."""
     (tmp_path / "story").write_bytes(dump(story_of(*FULL[1:])))
     texts = {

@@ -330,7 +330,7 @@ def structure(text: str) -> list[str]:
     return [kind for kind in kinds if not kind.startswith(">")]
 
 
-def test_trap_13_stored_text_cannot_pose() -> None:
+def test_stored_text_cannot_pose() -> None:
     """Text with line breaks of every kind never begins a line of its own: it is joined into one line, or quoted."""
     story = filled_with(ATTACK)
     text = text_of(story, ATTACK)
@@ -344,7 +344,7 @@ def test_trap_13_stored_text_cannot_pose() -> None:
 
 
 @given(attacks)
-def test_trap_13_stored_text_never_changes_the_structure(attack: str) -> None:
+def test_stored_text_never_changes_the_structure(attack: str) -> None:
     """Whatever a story's texts are, the lines that are not quoted are as many and of the same kinds."""
     plain = text_of(filled_with("a"), "a")
     story = filled_with(f"a{attack}a")
@@ -361,7 +361,7 @@ OURS = re.compile(
 
 
 @given(attacks, st.integers(60, 900))
-def test_trap_13_cut_text_cannot_pose_either(attack: str, budget: int) -> None:
+def test_cut_text_cannot_pose_either(attack: str, budget: int) -> None:
     """Within any budget each line is a heading of ours, begins as ours do, or is quoted, without control characters."""
     text = rendered(filled_with(f"a{attack}a" * 3), f"a{attack}a" * 3, budget=budget).text
     assert [line for line in text.splitlines() if not OURS.fullmatch(line)] == []

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
+from context_service import app
 from context_service.app import serving
+from context_service.bundles import open_bundles
 from context_service.events.v1 import events_pb2 as pb
 from context_service.stories import open_stories
 from context_service.views import Logging, all_ready, deployed, open_views, projecting
@@ -248,8 +250,9 @@ async def test_deployed_by_mistake(
 # Health
 
 
-async def test_readiness(stories: Stories) -> None:
+async def test_readiness(stories: Stories, monkeypatch: pytest.MonkeyPatch) -> None:
     """The service's health says that it does not serve while a read model is not kept."""
+    monkeypatch.setattr(app, "_READINESS_SECONDS", 0.02)
     ready = False
     async with (
         serving(stories, "127.0.0.1:0", ready=lambda: ready) as address,
@@ -266,3 +269,18 @@ async def test_readiness(stories: Stories) -> None:
         watching.cancel()
         status = health_pb2.HealthCheckResponse.ServingStatus
         assert states == [status.Value("NOT_SERVING"), status.Value("SERVING")]
+
+
+@pytest.mark.parametrize(
+    "url", ["memory://x", "memory:", "MEMORY://", "redis://u:secret@h", "redis", "none://", "None"]
+)
+async def test_a_cache_is_named_the_same_everywhere(stories: Stories, url: str) -> None:
+    """What is no URL of a cache is refused in the same words by all who keep something there."""
+    said = set()
+    openings: list[Any] = [open_views(stories, graph="none", cache=url), open_bundles(url)]
+    for opening in openings:
+        with pytest.raises(InvalidInput, match=r"^cache: expected ") as refusal:
+            await opening.__aenter__()
+        said.add(str(refusal.value))
+    assert len(said) == 1
+    assert "secret" not in said.pop()

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
+from context_service import contexts
 from context_service.app import serving
+from context_service.selection import select
 from context_service.v1 import context_pb2 as pb
 from context_service.v1 import context_pb2_grpc
 
@@ -119,6 +121,47 @@ class TestScopes:
         assert [(one.field, one.after) for one in mine.changes] == [("title", '"Form"')]
         assert (mine.payload, other.entity_id, other.event_type) == ("", "", "")
 
+    async def test_what_leaves(self, made: Client) -> None:
+        """Of what a role may not see any more after a request, it is told what took it away, and nothing new."""
+        change = made.change
+        await made.update("S-1", change("CREATE", "SUBTASK", "T-1", title="Form", role="DEV"))
+        async with watched(made, "developer", phase="BUILD") as call:
+            await made.update(
+                "S-1",
+                change("UPDATE", "SUBTASK", "T-1", role="QA"),
+                change("UPDATE", "SUBTASK", "T-1", title="hidden", description="hidden"),
+            )
+            leaving, hidden = await next_change(call), await next_change(call)
+        assert (leaving.entity_id, leaving.event_type, leaving.payload) == ("T-1", "SubtaskUpdated", "")
+        assert [(one.field, one.after) for one in leaving.changes] == [("role", '"qa"')]
+        assert "hidden" not in str(hidden)
+
+    async def test_never_seen(self, made: Client) -> None:
+        """What a role sees neither before a request nor after it is not told to it, whatever it was in between."""
+        change = made.change
+        async with watched(made, "developer", phase="BUILD") as call:
+            await made.update(
+                "S-1",
+                change("CREATE", "SUBTASK", "T-1", title="hidden", role="DEV"),
+                change("UPDATE", "SUBTASK", "T-1", role="QA"),
+            )
+            entries = [await next_change(call) for _ in range(2)]
+        assert {(entry.entity_id, entry.event_type, entry.payload, len(entry.changes)) for entry in entries} == {
+            ("", "", "", 0)
+        }
+
+    async def test_no_longer_in_force(self, made: Client) -> None:
+        """Of a decision that guides nothing, which the context only names, it is told that it was changed."""
+        change = made.change
+        await made.update("S-1", change("CREATE", "DECISION", "D-1", title="T"))
+        async with watched(made) as call:
+            await made.update("S-1", change("UPDATE", "DECISION", "D-1", status="REJECTED"))
+            await made.update("S-1", change("UPDATE", "DECISION", "D-1", title="U", rationale="hidden"))
+            rejected, changed = await next_change(call), await next_change(call)
+        assert [(one.field, one.after) for one in rejected.changes] == [("status", '"REJECTED"')]
+        assert (changed.entity_id, changed.payload, changed.reason) == ("D-1", "", "")
+        assert [(one.field, one.after) for one in changed.changes] == [("title", '"U"')]
+
     async def test_gone(self, made: Client) -> None:
         """That something is gone is told to those who saw it."""
         await made.update("S-1", made.change("CREATE", "DECISION", "D-1", title="T"))
@@ -134,6 +177,25 @@ class TestScopes:
             await made.update("S-1", made.change("CREATE", "DECISION", "D-1", title="T"))
             assert (await next_change(call)).event_type == "PhaseTransitioned"
             assert (await next_change(call)).event_type == ""
+
+
+async def test_one_look_for_all(made: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What may be seen of a version is worked out once, for all its events and for all who watch alike."""
+    looks = []
+
+    def counted(*args: Any, **fields: Any) -> Any:
+        looks.append(fields["role"])
+        return select(*args, **fields)
+
+    monkeypatch.setattr(contexts, "select", counted)
+    async with watched(made) as one, watched(made) as two, watched(made, "qa") as three:
+        looks.clear()
+        for _ in range(2):
+            await made.update("S-1", *(made.change("UPDATE", "CASE", title=f"title {number}") for number in range(20)))
+            for call in (one, two, three):
+                assert [(await next_change(call)).entity_type for _ in range(20)] == ["CASE"] * 20
+    # Before the first request, after it, and after the second.
+    assert sorted(looks) == ["architect"] * 3 + ["qa"] * 3
 
 
 class TestEnds:

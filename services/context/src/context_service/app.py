@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 import signal
 import socket
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from context_service.contexts import Contexts
     from context_service.relationships import Graph
     from context_service.stories import Stories
+
+_log = logging.getLogger("context_service")
 
 SERVICE: Final = context_pb2.DESCRIPTOR.services_by_name["ContextService"].full_name
 #: So long calls under way may take when the service stops; streams that have no end get one second more.
@@ -117,20 +120,27 @@ def _check_free(listen: str) -> None:
 
 
 async def _watch_readiness(stories: Stories, ready: Callable[[], bool], checks: health.aio.HealthServicer) -> None:
+    fault = ""
     while True:
         await asyncio.sleep(_READINESS_SECONDS)
-        await _tell_readiness(stories, ready, checks)
+        before, fault = fault, await _tell_readiness(stories, ready, checks)
+        if fault not in {"", before}:
+            _log.error("the store cannot be asked: %s", fault)
 
 
-async def _tell_readiness(stories: Stories, ready: Callable[[], bool], checks: health.aio.HealthServicer) -> None:
-    """Let health say what the store and the read models say."""
-    status = "SERVING" if ready() else "NOT_SERVING"
+async def _tell_readiness(stories: Stories, ready: Callable[[], bool], checks: health.aio.HealthServicer) -> str:
+    """Let health say what the store and the read models say; return the fault that neither should have."""
+    status, fault = "NOT_SERVING", ""
     try:
         await stories.store.head()
+        status = "SERVING" if ready() else "NOT_SERVING"
     except StoreUnavailable:
-        status = "NOT_SERVING"
+        pass
+    except Exception as error:  # noqa: BLE001 (whoever asks health must not be told what was so before)
+        fault = type(error).__name__
     for name in ("", SERVICE):
         await checks.set(name, health_pb2.HealthCheckResponse.ServingStatus.Value(status))
+    return fault
 
 
 @contextmanager

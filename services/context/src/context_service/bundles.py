@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import time
 from contextlib import asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from eventstore import EventStoreError, InvalidInput
+from eventstore import EventStoreError
 
-from context_service.servers import VALKEY_SCHEMES, parsed, valkey_at
+from context_service.servers import cache_at, valkey_at
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
     from valkey.asyncio import Valkey
-
-NOWHERE: Final = "none"
 
 
 class BundlesUnavailable(EventStoreError):
@@ -98,13 +96,9 @@ async def open_bundles(url: str) -> AsyncIterator[Bundles | None]:
     Raises:
         InvalidInput: the URL is none of a cache.
     """
-    scheme = parsed(url, "cache").scheme
-    if scheme in VALKEY_SCHEMES:
+    kind = cache_at(url)
+    if kind == "valkey":
         async with valkey_at(url, "cache") as client:
             yield InValkey(client)
-    elif url in {"", "memory://"}:
-        yield InMemory()
-    elif url == NOWHERE:
-        yield None
     else:
-        raise InvalidInput("cache", f"expected valkey://, memory:// or {NOWHERE}; got {scheme}://")
+        yield InMemory() if kind == "memory" else None

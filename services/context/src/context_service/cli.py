@@ -26,11 +26,12 @@ from context_service.peps import import_peps
 from context_service.policy import Policy
 from context_service.redaction import RedactingFilter, redact
 from context_service.rehydration import rehydrate
+from context_service.servers import NOWHERE
 from context_service.stories import DEFAULT_STORE, SNAPSHOT_EVERY, open_stories
 from context_service.terminal import AsJson, GraphUrl, PolicyFile, StoreUrl
 from context_service.text import count_tokens
 from context_service.v1 import context_pb2 as pb
-from context_service.views import NOWHERE, Logging, all_ready, graph_among, open_views, projecting
+from context_service.views import Logging, all_ready, graph_among, open_views, projecting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -15,17 +15,19 @@ from rich.table import Table
 from rich.text import Text
 
 from context_service import terminal
-from context_service.contexts import checked_moment, context_message, context_of
+from context_service.commands import Fault
+from context_service.contexts import checked_moment, context_message, context_of, refused
 from context_service.past import ENTITY_TYPES, diff, history
 from context_service.reasons import events_behind, explain
 from context_service.redaction import redact, redacted
 from context_service.relationships import NODE_TYPES, related
+from context_service.servers import NOWHERE
 from context_service.snapshots import IN_MEMORY
 from context_service.stories import DEFAULT_STORE, clock_named, open_stories
 from context_service.story import CATEGORY
 from context_service.terminal import AsJson, GraphUrl, PolicyFile, StoreUrl
 from context_service.v1 import context_pb2 as pb
-from context_service.views import NOWHERE, graph_among, open_views
+from context_service.views import graph_among, graph_file, open_views
 from context_service.words import PHASES, ROLES
 
 if TYPE_CHECKING:
@@ -171,11 +173,14 @@ def show_graph(
 async def _show_graph(
     store: str, url: str, node_type: str, node_id: str, depth: int, position: str, *, as_json: bool
 ) -> None:
-    async with (
-        open_stories(store, create=False, snapshots=IN_MEMORY) as stories,
-        open_views(stories, graph=url, cache=NOWHERE) as views,
-    ):
-        found = redacted(await related(graph_among(views), node_id, node_type, depth=depth, position=position))
+    async with open_stories(store, create=False, snapshots=IN_MEMORY) as stories:
+        file = graph_file(stories, url)
+        # Who only asks makes no file.
+        if file and not Path(file).exists():  # noqa: ASYNC240 (the command does nothing else meanwhile)
+            problem = f"expected a graph that context serve or context project has made; there is none in {file}"
+            raise refused(Fault.PRECONDITION, "graph", problem)
+        async with open_views(stories, graph=url, cache=NOWHERE) as views:
+            found = redacted(await related(graph_among(views), node_id, node_type, depth=depth, position=position))
     if as_json:
         terminal.print_json(MessageToDict(found, preserving_proto_field_name=True))
         return

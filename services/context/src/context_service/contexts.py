@@ -16,7 +16,7 @@ from context_service.redaction import redact, redacted
 from context_service.selection import select
 from context_service.stories import clock_named
 from context_service.story import content_hash
-from context_service.text import render
+from context_service.text import longest_forms, render
 from context_service.times import parse_moment
 from context_service.v1 import context_pb2 as pb
 from context_service.words import PHASES, ROLES, phase_named, role_named
@@ -38,6 +38,8 @@ _POLL_SECONDS: Final = 0.02
 _ENTRY_BYTES: Final = 160
 #: So many questions are remembered, with which answer they led to.
 _SETTLED: Final = 10_000
+#: Of so many versions it is remembered what may be seen of them.
+_SEEN: Final = 64
 
 
 class Context(NamedTuple):
@@ -76,6 +78,7 @@ class Contexts:
         self._made: OrderedDict[_Key, Context] = OrderedDict()
         self._bytes = 0
         self._settled: OrderedDict[_Key, _Key] = OrderedDict()
+        self._seen: OrderedDict[_Key, dict[tuple[str, str], str]] = OrderedDict()
 
     def get(self, key: _Key) -> Context | None:
         """Return a context made before."""
@@ -102,6 +105,20 @@ class Contexts:
         self._settled[asked] = key
         if len(self._settled) > _SETTLED:
             self._settled.popitem(last=False)
+
+    def forms(
+        self, story: Story, story_id: str, version: int, *, log_id: str, role: str, phase: str, subtask_id: str
+    ) -> dict[tuple[str, str], str]:
+        """Return what a role may see of a story at a version, each thing in its longest form; shared, so only read."""
+        phase = phase or story.phase
+        key = _Key(log_id, story_id, version, role, phase, subtask_id, 0)
+        found = self._seen.get(key)
+        if found is None:
+            selection = select(story, self.policy.scopes(phase, role), role=role, subtask_id=subtask_id)
+            found = self._seen[key] = longest_forms(story_id, selection)
+            if len(self._seen) > _SEEN:
+                self._seen.popitem(last=False)
+        return found
 
 
 class _Key(NamedTuple):

@@ -138,7 +138,7 @@ async def _found(graph: Graph, node: NodeKey, *, depth: int, at: int | None, lea
     if found.failed and (at is None or found.checkpoint < least):
         raise GraphUnavailable(f"the graph has failed after position {found.checkpoint}; an operator must mend it")
     if found.record is None:
-        raise refused(Fault.LATE, "min_position", "the graph has not begun yet; try again")
+        raise refused(Fault.LATE, "min_position" if least else "graph", "the graph has not begun yet; try again")
     if found.checkpoint < least:
         problem = f"the graph is at position {found.checkpoint}, not at {least}; try again"
         raise refused(Fault.LATE, "min_position", problem)

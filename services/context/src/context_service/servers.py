@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from eventstore import InvalidInput
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 NEO4J_SCHEMES: Final = frozenset({"neo4j", "neo4j+s", "neo4j+ssc", "bolt", "bolt+s", "bolt+ssc"})
 VALKEY_SCHEMES: Final = frozenset({"valkey", "valkeys"})
+#: What settings say for what is not wanted.
+NOWHERE: Final = "none"
 
 
 class Neo4j(NamedTuple):
@@ -55,6 +57,23 @@ def sqlite_file(url: str, setting: str) -> str:
 def file_beside(log: Backend, ending: str) -> str:
     """Return the file of that ending beside the file of a log, nothing for logs that are no file."""
     return str(log.path.with_name(f"{log.path.name}-{ending}")) if isinstance(log, SqliteBackend) else ""
+
+
+def cache_at(url: str) -> Literal["valkey", "memory", "none"]:
+    """Return where the URL of a cache says that it lives; by default in memory.
+
+    Raises:
+        InvalidInput: it is none of a cache.
+    """
+    scheme = parsed(url, "cache").scheme
+    if scheme in VALKEY_SCHEMES:
+        return "valkey"
+    if url in {"", "memory://"}:
+        return "memory"
+    if url == NOWHERE:
+        return "none"
+    got = "memory:// in another form" if scheme == "memory" else f"{scheme}://"
+    raise InvalidInput("cache", f"expected valkey://, memory:// or {NOWHERE}; got {got}")
 
 
 @asynccontextmanager

@@ -265,11 +265,16 @@ _LIMITS: Final = {1: (1.0,), 2: (0.7, 1.0), 3: (0.6, 0.9, 1.0)}
 _TRIES: Final = 3
 
 
-def subjects(story_id: str, things: Iterable[Thing]) -> Iterator[tuple[str, str]]:
-    """Yield the entity type and the id of each thing, as statements name them."""
-    for thing in things:
-        writer = _writer(story_id, thing, brief=False)
-        yield writer.entity_type, writer.id(thing)
+def longest_forms(story_id: str, selection: Selection) -> dict[tuple[str, str], str]:
+    """Return each thing that may be seen, as statements name it, with the longest form in which a context shows it."""
+    forms: dict[tuple[str, str], str] = {}
+    for scope, things in selection.scopes.items():
+        for thing in things:
+            writer = _writer(story_id, thing, brief=scope in MIN)
+            subject = writer.entity_type, writer.id(thing)
+            if forms.get(subject) != "full":
+                forms[subject] = next(iter(writer.forms))
+    return forms
 
 
 def _parts(story_id: str, selection: Selection) -> list[_Part]:

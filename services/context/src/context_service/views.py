@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from eventstore import InvalidInput
 from projections import Deployed, run
@@ -20,7 +20,8 @@ from context_service.cache import ToMemory, ToValkey, planning_cache
 from context_service.relationships import Graph
 from context_service.servers import (
     NEO4J_SCHEMES,
-    VALKEY_SCHEMES,
+    NOWHERE,
+    cache_at,
     file_beside,
     neo4j_at,
     parsed,
@@ -38,8 +39,6 @@ if TYPE_CHECKING:
     from context_service.stories import Stories
 
 _log = logging.getLogger("context_service")
-
-NOWHERE: Final = "none"
 
 
 @asynccontextmanager
@@ -75,6 +74,15 @@ def graph_among(views: Sequence[Deployed]) -> Graph | None:
     return None
 
 
+def graph_file(stories: Stories, url: str) -> str:
+    """Return the SQLite file of a graph, ``:memory:`` for none; nothing for URLs that name no file.
+
+    Raises:
+        InvalidInput: it is no URL.
+    """
+    return sqlite_file(url, "graph") if url else file_beside(stories.store.backend, "graph") or ":memory:"
+
+
 async def _graph(stack: AsyncExitStack, stories: Stories, url: str) -> Deployed | None:
     if url == NOWHERE:
         return None
@@ -86,24 +94,22 @@ async def _graph(stack: AsyncExitStack, stories: Stories, url: str) -> Deployed 
         from context_service import graph_neo4j  # noqa: PLC0415
 
         return Deployed(graph_neo4j.GRAPH, stories.store, Neo4jModel(server.driver, database=server.database))
-    path = sqlite_file(url, "graph") if url else file_beside(stories.store.backend, "graph") or ":memory:"
+    path = graph_file(stories, url)
     if not path:
         raise InvalidInput("graph", f"expected neo4j://, bolt://, sqlite:///FILE or {NOWHERE}; got {scheme}://")
     return Deployed(graph_sqlite.GRAPH, stories.store, await stack.enter_async_context(SqliteModel(path)))
 
 
 async def _cache(stack: AsyncExitStack, stories: Stories, url: str) -> Deployed | None:
-    if url == NOWHERE:
+    kind = cache_at(url)
+    if kind == "none":
         return None
-    scheme = parsed(url, "cache").scheme
-    if scheme in VALKEY_SCHEMES:
-        client = await stack.enter_async_context(valkey_at(url, "cache"))
-        from projections.valkey import ValkeyModel  # noqa: PLC0415 (the driver is there)
+    if kind == "memory":
+        return Deployed(planning_cache(stories, ToMemory), stories.store, MemoryModel())
+    client = await stack.enter_async_context(valkey_at(url, "cache"))
+    from projections.valkey import ValkeyModel  # noqa: PLC0415 (the driver is there)
 
-        return Deployed(planning_cache(stories, ToValkey), stories.store, ValkeyModel(client))
-    if url and scheme != "memory":
-        raise InvalidInput("cache", f"expected valkey://, memory:// or {NOWHERE}; got {scheme}://")
-    return Deployed(planning_cache(stories, ToMemory), stories.store, MemoryModel())
+    return Deployed(planning_cache(stories, ToValkey), stories.store, ValkeyModel(client))
 
 
 def _updates(stories: Stories, bus: Bus | None) -> Deployed | None:

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import aclosing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from eventstore import Commit
 
 from context_service.contexts import checked_role, context_message, context_of
 from context_service.past import entry_of, facts
-from context_service.selection import MIN, select
 from context_service.story import CATEGORY
-from context_service.text import subjects
 from context_service.v1 import context_pb2 as pb
 from context_service.words import phase_named
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Collection, Iterator, Sequence
 
     from context_service.contexts import Contexts
     from context_service.past import Fact
-    from context_service.policy import Policy
     from context_service.stories import Stories
     from context_service.story import Story
 
@@ -46,7 +44,7 @@ async def watch(
         token_budget=request.token_budget,
     )
     yield pb.WatchContextResponse(context=context_message(found, {}))
-    seen = _Seen(request, contexts.policy)
+    seen = _Seen(request, contexts)
     version = found.version
     async with aclosing(stories.store.follow(after=head, categories=[CATEGORY])) as following:
         async for item in following:
@@ -54,47 +52,67 @@ async def watch(
                 yield None
             elif item.stream.id == request.story_id and item.version > version:
                 async with aclosing(facts(stories, request.story_id, after=version, until=item.version)) as recorded:
-                    async for fact in recorded:
-                        yield pb.WatchContextResponse(change=seen.entry(fact))
+                    commit = [fact async for fact in recorded]
+                for entry in seen.entries(commit):
+                    yield pb.WatchContextResponse(change=entry)
+                    # A commit may have thousands of events, and others want to be answered.
+                    await asyncio.sleep(0)
                 version = item.version
+
+
+#: What takes a thing out of a role's sight.
+_LEAVING: Final = frozenset({"status", "role"})
 
 
 class _Seen:
     """What a role sees of the changes of a story."""
 
-    def __init__(self, request: pb.WatchContextRequest, policy: Policy) -> None:
+    def __init__(self, request: pb.WatchContextRequest, contexts: Contexts) -> None:
         self._request = request
-        self._policy = policy
+        self._contexts = contexts
         self._role = checked_role(request.role)
+        self._phase = phase_named(request.phase) or ""
 
-    def entry(self, fact: Fact) -> pb.HistoryEntry:
-        """Return what is told of a change: all, its title alone, or only that there was one."""
-        entry = entry_of(fact)
-        told = pb.HistoryEntry(
-            version=entry.version,
-            position=entry.position,
-            occurred_at=entry.occurred_at,
-            recorded_at=entry.recorded_at,
+    def entries(self, commit: Sequence[Fact]) -> Iterator[pb.HistoryEntry]:
+        """Yield what is told of each event of a commit, as far as the story after all of them lets its thing be seen.
+
+        What lies between the events was never there for anybody, so it decides nothing. Of what was seen in full before
+        the commit and is not any more, it is told what took it away; its new content is not.
+        """
+        first, last = commit[0], commit[-1]
+        before = self._forms(first, first.before, first.event.version - 1)
+        after = self._forms(last, last.after, last.event.version)
+        for fact in commit:
+            entry = entry_of(fact)
+            subject = entry.entity_type, entry.entity_id
+            then, now = before.get(subject), after.get(subject)
+            if now == "full":
+                yield entry
+            else:
+                fields = {"title"} if now else set()
+                yield _part_of(entry, fields | _LEAVING if then == "full" else fields, named=bool(then or now))
+
+    def _forms(self, fact: Fact, story: Story, version: int) -> dict[tuple[str, str], str]:
+        return self._contexts.forms(
+            story,
+            self._request.story_id,
+            version,
+            log_id=fact.log_id,
+            role=self._role,
+            phase=self._phase,
+            subtask_id=self._request.subtask_id,
         )
-        subject = entry.entity_type, entry.entity_id
-        # What is gone is not there any more, what is new was not there before.
-        forms = [self._forms(story).get(subject) for story in (fact.before, fact.after)]
-        if "full" in forms:
-            return entry
-        if "brief" in forms:
-            told.entity_type, told.entity_id = subject
-            told.event_type = entry.event_type
-            told.changes.extend(change for change in entry.changes if change.field == "title")
-        return told
 
-    def _forms(self, story: Story) -> dict[tuple[str, str], str]:
-        """Return whether each thing that may be seen of a story is seen in full or by its title alone."""
-        phase = phase_named(self._request.phase) or story.phase
-        scopes = self._policy.scopes(phase, self._role)
-        selection = select(story, scopes, role=self._role, subtask_id=self._request.subtask_id)
-        forms: dict[tuple[str, str], str] = {}
-        for scope, things in selection.scopes.items():
-            for subject in subjects(self._request.story_id, things):
-                if forms.get(subject) != "full":
-                    forms[subject] = "brief" if scope in MIN else "full"
-        return forms
+
+def _part_of(entry: pb.HistoryEntry, fields: Collection[str], *, named: bool) -> pb.HistoryEntry:
+    """Return that there was a change and, where it is named, of what, with the changes of some fields."""
+    told = pb.HistoryEntry(
+        version=entry.version,
+        position=entry.position,
+        occurred_at=entry.occurred_at,
+        recorded_at=entry.recorded_at,
+    )
+    if named:
+        told.entity_type, told.entity_id, told.event_type = entry.entity_type, entry.entity_id, entry.event_type
+        told.changes.extend(change for change in entry.changes if change.field in fields)
+    return told
