@@ -629,6 +629,7 @@ class TestServe:
         views = ("--graph", "neo4j://127.0.0.1:1", "--cache", "valkey://127.0.0.1:1", "--metrics", "127.0.0.1:0")
         with started("project", *views) as projecting:
             address = "http://" + line_of(projecting, "metrics and /health on (.*)")[1]
+            line_of(projecting, "projecting graph, planning-cache")
 
             def tried(name: str) -> bool:
                 pattern = rf'^projection_retries_total{{projection="{name}"}} ([2-9]|\d\d+)'
@@ -637,8 +638,7 @@ class TestServe:
             wait_until(lambda: tried("graph") and tried("planning-cache"), projecting)
             projecting.send_signal(signal.SIGTERM)
             out, err = projecting.communicate()
-        assert projecting.returncode == 0
-        assert out.endswith("projecting graph, planning-cache\nstopping\n")
+        assert (projecting.returncode, out) == (0, "stopping\n")
         graph, cache = sorted(line.partition(" WARNING context_service read model ")[2] for line in err.splitlines())
         assert graph == "graph: unavailable: ModelUnavailable: Neo4j does not answer: ServiceUnavailable"
         assert cache == "planning-cache: unavailable: ModelUnavailable: Valkey cannot be reached: ConnectionError"
