@@ -23,6 +23,7 @@ from google.rpc import error_details_pb2, status_pb2
 from typer.testing import CliRunner
 
 from tests.context.conftest import Client
+from tests.context.redaction.generate import WITHIN
 from tests.context.redaction.measure import corpus
 
 if TYPE_CHECKING:
@@ -34,7 +35,8 @@ if TYPE_CHECKING:
 
     from tests.context.redaction.measure import Entry
 
-CORPUS = corpus()
+#: What a program makes of a text is made of it here by the service.
+CORPUS = [entry for entry in corpus() if entry.place not in WITHIN]
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 

@@ -594,6 +594,25 @@ _kind(
     ),
 )
 
+for _form in (
+    "password: §",
+    "dbPassword: §",
+    "DB_PASSWORD: §",
+    "db_password: §",
+    "Passwort: §",
+    "pwd := §",
+    "api_key: §",
+    "db:\n  user: ada\n  password: §",
+):
+    _kind(
+        f"letters after {_form.removesuffix(' §').rstrip(' :=').split()[-1]}{' in yaml' * _form.count('ada')}",
+        "people",
+        _filled(
+            _form,
+            value=lambda rng: rng.choice(("hunterhunter", "correct-horse", "swordfish", _between(rng, LOWER, 8, 16))),
+        ),
+    )
+
 # --- where they stand -----------------------------------------------------------------------------------------------
 
 _LONG = "The build of the billing service failed twice before noon, and nobody had looked at the log by then. " * 21
@@ -622,10 +641,28 @@ OTHER_PLACES = {
     "far": _LONG + "\n{}\n" + _LONG,
     "cyrillic": "Журнал 2024:\n{}\nконец",  # noqa: RUF001 (Cyrillic it is)
 }
+#: What programs make of a text that they pass on.
+WITHIN: dict[str, Callable[[str], str]] = {
+    "within json": lambda text: json.dumps({"rationale": text, "n": 1}),
+    "within json in json": lambda text: json.dumps(
+        {"payload": json.dumps({"title": text}, ensure_ascii=False)}, ensure_ascii=False
+    ),
+    "within a refusal": lambda text: f"role: expected one of architect, developer; got {text!r} (changes[0])",
+    "as what a field became": lambda text: json.dumps(text, ensure_ascii=False),
+    "within a list of json in a log": lambda text: f"INFO 12:00 answered {json.dumps([text])} in 3 ms",
+}
 
 
 def entries() -> list[dict[str, object]]:
     """Return the corpus: the same each time."""
+    return [*_plain_entries(), *_passed_on_entries()]
+
+
+def _entry(kind: Kind, made: Made, place: str, text: str) -> dict[str, object]:
+    return {"kind": kind.name, "source": kind.source, "place": place, "text": text, "secrets": made.secrets}
+
+
+def _plain_entries() -> list[dict[str, object]]:
     rng = random.Random(SEED)
     found: list[dict[str, object]] = []
     for number, kind in enumerate(KINDS):
@@ -633,10 +670,19 @@ def entries() -> list[dict[str, object]]:
         for turn in range(EACH):
             place = list(places)[(number * EACH + turn) % len(places)]
             made = kind.make(rng)
-            text = places[place].format(made.text)
-            found.append(
-                {"kind": kind.name, "source": kind.source, "place": place, "text": text, "secrets": made.secrets}
-            )
+            found.append(_entry(kind, made, place, places[place].format(made.text)))
+    return found
+
+
+def _passed_on_entries() -> list[dict[str, object]]:
+    """Return each kind in each of the surroundings: alone, and with lines before and after."""
+    rng = random.Random(SEED + 1)
+    found: list[dict[str, object]] = []
+    for kind in KINDS:
+        for place, passed_on in WITHIN.items():
+            for form in ("{}",) if kind.token else ("{}", OTHER_PLACES["between lines"]):
+                made = kind.make(rng)
+                found.append(_entry(kind, made, place, passed_on(form.format(made.text))))
     return found
 
 
