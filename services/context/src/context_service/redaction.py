@@ -33,6 +33,8 @@ _ENDS_IN_PROSE: Final = r"(?:[^0-9A-Za-z_/+=-]|$)"
 _ESCAPES: Final = re.compile(rb"""\\{1,16}([nrt"'/])""")
 _ESCAPED: Final = {b"n": b"\n", b"r": b"\n", b"t": b"\n"}
 _JSON_STARTS: Final = ("{", "[", '"')
+# No secret goes over it.
+_BETWEEN: Final = "\n\0\n"
 #: Of what a marker left of a find, so many letters or digits are a secret of their own.
 _REST: Final = 4
 #: One round may bring a secret to light that a find before it hid.
@@ -211,17 +213,49 @@ def redact_certain(text: str) -> str:
 
 
 def _redacted(text: str, rules: Rules) -> str:
-    found = _replaced(text, rules)
-    if not text.lstrip().startswith(_JSON_STARTS) or (found == text and "\\" not in text):
-        return found
-    # A find may have gone over the edge of a string, and who reads JSON sees through escapes, so they may hide nothing.
-    is_json, value = _parsed(text)
+    # Who reads JSON sees each string by itself and through escapes: its end is an end, and its escapes hide nothing.
+    is_json, value = _parsed(text) if text.lstrip().startswith(_JSON_STARTS) else (False, None)
     if not is_json:
-        return found
-    each = _each_string(value, rules)
+        return _replaced(text, rules)
+    try:
+        if not isinstance(value, str) and not _has_any(value, rules):
+            return text
+        each = _each_string(value, rules)
+    except RecursionError:
+        return _replaced(text, rules)
     if each == value:
         return text
+    found = _replaced(text, rules)
     return found if _parsed(found) == (True, each) else json.dumps(each, ensure_ascii=False)
+
+
+def _has_any(value: Any, rules: Rules) -> bool:
+    """Return whether a value of JSON has a secret: as a whole, which is ten times faster than one by one."""
+    strings, members = _taken_apart(value)
+    whole = _BETWEEN.join((json.dumps(value, ensure_ascii=False, separators=(",\n", ": ")), *members, *strings))
+    if _spans(whole.encode("utf-8", "surrogatepass"), rules):
+        return True
+    return any(_once(each, rules) != each for each in strings if each.lstrip().startswith(_JSON_STARTS))
+
+
+def _taken_apart(value: Any) -> tuple[list[str], list[str]]:
+    """Return every string and key in a value of JSON, and each number with its key."""
+    strings, members, rest = [], [], [value]
+    while rest:
+        each = rest.pop()
+        if isinstance(each, str):
+            strings.append(each)
+        elif isinstance(each, list):
+            rest += each
+        elif isinstance(each, dict):
+            strings += each
+            rest += each.values()
+            members += [_member(key, of) for key, of in each.items() if type(of) in (int, float)]
+    return strings, members
+
+
+def _member(key: str, value: Any) -> str:
+    return json.dumps({key: str(value)}, ensure_ascii=False)
 
 
 _memories: Final = [(chars, lru_cache(maxsize=texts)(_redacted)) for chars, texts in _REMEMBERED.items()]
@@ -254,7 +288,7 @@ def _each_string(value: Any, rules: Rules) -> Any:
 def _each_member(key: str, value: Any, rules: Rules) -> tuple[str, Any]:
     if isinstance(value, str | int | float) and not isinstance(value, bool):
         # The key may be what makes a secret of the value.
-        member = json.dumps({key: str(value)}, ensure_ascii=False)
+        member = _member(key, value)
         found = _replaced(member, rules)
         is_json, entry = _parsed(found)
         if found != member and is_json:
@@ -273,10 +307,7 @@ def _replaced(text: str, rules: Rules) -> str:
 
 
 def _round(text: bytes, rules: Rules) -> bytes:
-    spans = rules.spans(text)
-    if b"\\" in text:
-        # The same text, as long and with its escapes undone, so that no n of a newline stands before a token.
-        spans += rules.spans(_ESCAPES.sub(_unescaped, text))
+    spans = _spans(text, rules)
     if not spans:
         return text
     marks = [match.span() for match in _MARK.finditer(text)]
@@ -285,6 +316,14 @@ def _round(text: bytes, rules: Rules) -> bytes:
         parts += [text[done:start], b"[redacted: %s]" % kind.encode()]
         done = end
     return b"".join((*parts, text[done:]))
+
+
+def _spans(text: bytes, rules: Rules) -> list[_Span]:
+    spans = rules.spans(text)
+    if b"\\" in text:
+        # The same text, as long and with its escapes undone, so that no n of a newline stands before a token.
+        spans += rules.spans(_ESCAPES.sub(_unescaped, text))
+    return spans
 
 
 def _unescaped(match: re.Match[bytes]) -> bytes:
