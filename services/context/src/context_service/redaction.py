@@ -29,9 +29,11 @@ _MARK: Final = re.compile(rb"\[redacted: [a-z0-9-]+\]")
 # What may follow a token: gitleaks knows source code, where no sentence ends after one.
 _ENDS: Final = r"""(?:[\x60'"\s;]|\\[nr]|$)"""
 _ENDS_IN_PROSE: Final = r"(?:[^0-9A-Za-z_/+=-]|$)"
-# A backslash with what it escapes in JSON, however often the JSON was put into JSON.
-_ESCAPES: Final = re.compile(rb"""\\{1,16}([nrt"'/])""")
-_ESCAPED: Final = {b"n": b"\n", b"r": b"\n", b"t": b"\n"}
+# A backslash with what it escapes in JSON or in Python's repr.
+_ESCAPES: Final = re.compile(rb"""\\(?:([nrt"'/\\])|u([0-9A-Fa-f]{4})|x([0-9A-Fa-f]{2}))""")
+_ESCAPED: Final = {b"n": b"\n", b"r": b"\r", b"t": b"\t"}
+#: JSON is put into JSON so many times, at most.
+_DEEPEST: Final = 8
 _JSON_STARTS: Final = ("{", "[", '"')
 # No secret goes over it.
 _BETWEEN: Final = "\n\0\n"
@@ -319,16 +321,38 @@ def _round(text: bytes, rules: Rules) -> bytes:
 
 
 def _spans(text: bytes, rules: Rules) -> list[_Span]:
-    spans = rules.spans(text)
-    if b"\\" in text:
-        # The same text, as long and with its escapes undone, so that no n of a newline stands before a token.
-        spans += rules.spans(_ESCAPES.sub(_unescaped, text))
+    """Return where a text has secrets, for those too who undo its escapes, however often."""
+    spans, views = rules.spans(text), [text]
+    while b"\\" in views[-1] and len(views) <= _DEEPEST and (view := _ESCAPES.sub(_unescaped, views[-1])) != views[-1]:
+        if found := rules.spans(view):
+            edges = [_edges(each) for each in reversed(views)]
+            spans += [_Span(_traced(edges, start), _traced(edges, end), kind) for start, end, kind in found]
+        views.append(view)
     return spans
 
 
 def _unescaped(match: re.Match[bytes]) -> bytes:
-    char = match.group(1)
-    return _ESCAPED.get(char, char).ljust(len(match.group()))
+    char, *codes = match.groups()
+    if char:
+        return _ESCAPED.get(char, char)
+    return chr(int(codes[0] or codes[1], 16)).encode("utf-8", "surrogatepass")
+
+
+def _edges(text: bytes) -> list[int]:
+    """Return where in a text each byte starts that is left with its escapes undone, and where the last one ends."""
+    edges, done = [0], 0
+    for match in _ESCAPES.finditer(text):
+        start, end = match.span()
+        edges += range(done + 1, start + 1)
+        edges += [end] * len(_unescaped(match))
+        done = end
+    return [*edges, *range(done + 1, len(text) + 1)]
+
+
+def _traced(edges: list[list[int]], place: int) -> int:
+    for each in edges:
+        place = each[place]
+    return place
 
 
 def _without(text: bytes, span: _Span, marks: list[tuple[int, int]]) -> Iterator[_Span]:
