@@ -613,6 +613,51 @@ for _form in (
         ),
     )
 
+_CRYPT = ALNUM + "./"
+for _name, _value in {
+    "spanish": "contraseña: §",
+    "french": "mot de passe : §",
+    "portuguese": "senha: §",
+    "dutch": "wachtwoord: §",
+    "russian": "пароль: §",
+}.items():
+    _kind(f"password in {_name}", "people", _filled(_value, _value.upper(), _value.replace(":", " =")))
+_kind("full-width password", "Unicode", _filled("ｐａｓｓｗｏｒｄ=§", "ＤＢ＿ＰＡＳＳＷＯＲＤ：§", "password：§"))  # noqa: RUF001 (as typed)
+_kind("zero-width password", "Unicode", _filled("pass\u200bword=§", "\ufeffpass\u00adword: §", "api\u2060_key: §"))
+_kind("split token", "Unicode", _filled("ghp_\u200b§", "gh\u2060p_§", value=lambda rng: _some(rng, ALNUM, 36)))
+_kind(
+    "htpasswd",
+    "Apache",
+    _filled("admin:$apr1$§", value=lambda rng: f"{_some(rng, _CRYPT, 8)}${_some(rng, _CRYPT, 22)}"),
+)
+_kind(
+    "shadow",
+    "crypt(5)",
+    _filled(
+        "root:$6$§:19000:0:99999:7:::",
+        "ada:$y$j9T$§:19000::::::",
+        "bob:$5$rounds=5000$§:19000:0:",
+        value=lambda rng: f"{_some(rng, _CRYPT, 16)}${_some(rng, _CRYPT, 86)}",
+    ),
+)
+_kind("bcrypt", "OpenBSD", _filled("$2b$12$§", "hash = $2y$10$§", value=lambda rng: _some(rng, _CRYPT, 53)))
+_kind(
+    "argon2",
+    "RFC 9106",
+    _filled(
+        "$argon2id$v=19$m=65536,t=3,p=4$§", value=lambda rng: f"{_some(rng, ALNUM + '+/', 22)}${_some(rng, B64, 43)}"
+    ),
+)
+_kind(
+    "pbkdf2 of django",
+    "Django",
+    _filled("pbkdf2_sha256$600000$§", value=lambda rng: f"{_some(rng, ALNUM, 22)}${_some(rng, B64, 43)}="),
+)
+_kind(
+    "ldap hash", "RFC 2307", _filled("userPassword: {SSHA}§", "{SHA512}§", value=lambda rng: _some(rng, B64, 38) + "==")
+)
+_kind("pgpass", "PostgreSQL", _filled("db.internal:5432:app:svc:§", "*:*:*:postgres:§", "db:5432:*:ada:§"))
+
 # --- where they stand -----------------------------------------------------------------------------------------------
 
 _LONG = "The build of the billing service failed twice before noon, and nobody had looked at the log by then. " * 21
