@@ -197,7 +197,7 @@ def test_certain_is_certain() -> None:
 @pytest.mark.parametrize("by", [redact, redact_certain])
 def test_json_stays_json(by: Any) -> None:
     """A text that is JSON is JSON afterwards, with the same keys."""
-    for entry in CORPUS[::3]:
+    for entry in CORPUS[::4]:
         found = json.loads(by(json.dumps([{"note": entry.text, "password": 'a"b\\'}, 1])))
         assert (set(found[0]), found[1]) == ({"note", "password"}, 1)
         assert by is redact_certain or entry.left_in(found[0]["note"]) == []
@@ -275,7 +275,7 @@ def test_log_records() -> None:
     handler.addFilter(RedactingFilter())
     log = logging.Logger("apart")  # noqa: LOG001 (no handler of another test shall hear of it)
     log.addHandler(handler)
-    for entry in CORPUS:
+    for entry in CORPUS[::2]:
         fail(log, entry.text)
         assert entry.left_in(out.getvalue()) == []
         out.seek(0)

@@ -93,7 +93,7 @@ def planted(entries: Sequence[Entry]) -> list[pb.ContextChange]:
         text = entry.text
         fields: dict[str, Any]
         rest: dict[str, Any] = {"reason": text, "note": text}
-        if not entry.kind.startswith("letters after"):
+        if not entry.kind.startswith(("letters after", "password in", "full-width", "zero-width")):
             # A warning that names a key goes on after it, and then no letter says where a password ends.
             rest[f"key {text[:200]}"] = 1
         match number % 6:
@@ -241,7 +241,7 @@ async def url(tmp_path: Path) -> str:
     found = f"sqlite:///{tmp_path / 'context.db'}?durability=normal"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("context_service.commands.redact_certain", lambda text: text)
-        changes, _ = parse_changes(planted(CORPUS[::4]))
+        changes, _ = parse_changes(planted(CORPUS[::5]))
     who = Metadata(actor=CORPUS[0].text, causation_id=CORPUS[1].text, correlation_id=CORPUS[2].text)
     async with open_stories(found) as stories:
         for at in range(0, len(changes), 100):

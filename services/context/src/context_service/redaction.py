@@ -29,8 +29,13 @@ _MARK: Final = re.compile(rb"\[redacted: [a-z0-9-]+\]")
 # What may follow a token: gitleaks knows source code, where no sentence ends after one.
 _ENDS: Final = r"""(?:[\x60'"\s;]|\\[nr]|$)"""
 _ENDS_IN_PROSE: Final = r"(?:[^0-9A-Za-z_/+=-]|$)"
-# A backslash with what it escapes in JSON or in Python's repr.
-_ESCAPES: Final = re.compile(rb"""\\(?:([nrt"'/\\])|u([0-9A-Fa-f]{4})|x([0-9A-Fa-f]{2}))""")
+# A backslash with what it escapes in JSON or in Python's repr; full-width ASCII; characters that nobody sees.
+_ESCAPES: Final = re.compile(
+    rb"""\\(?:([nrt"'/\\])|u([0-9A-Fa-f]{4})|x([0-9A-Fa-f]{2}))"""
+    rb"|(\xef\xbc[\x81-\xbf]|\xef\xbd[\x80-\x9e])|\xc2\xad|\xe2\x80[\x8b-\x8f]|\xe2\x81[\xa0-\xa4]|\xef\xbb\xbf"
+)
+#: From ASCII to full-width.
+_WIDENED: Final = 0xFEE0
 _ESCAPED: Final = {b"n": b"\n", b"r": b"\r", b"t": b"\t"}
 #: JSON is put into JSON so many times, at most.
 _DEEPEST: Final = 8
@@ -321,9 +326,9 @@ def _round(text: bytes, rules: Rules) -> bytes:
 
 
 def _spans(text: bytes, rules: Rules) -> list[_Span]:
-    """Return where a text has secrets, for those too who undo its escapes, however often."""
+    """Return where a text has secrets, for those too who undo its escapes, however often, and see no difference."""
     spans, views = rules.spans(text), [text]
-    while b"\\" in views[-1] and len(views) <= _DEEPEST and (view := _ESCAPES.sub(_unescaped, views[-1])) != views[-1]:
+    while len(views) <= _DEEPEST and (view := _plain(views[-1])) != views[-1]:
         if found := rules.spans(view):
             edges = [_edges(each) for each in reversed(views)]
             spans += [_Span(_traced(edges, start), _traced(edges, end), kind) for start, end, kind in found]
@@ -331,11 +336,18 @@ def _spans(text: bytes, rules: Rules) -> list[_Span]:
     return spans
 
 
+def _plain(text: bytes) -> bytes:
+    return text if text.isascii() and b"\\" not in text else _ESCAPES.sub(_unescaped, text)
+
+
 def _unescaped(match: re.Match[bytes]) -> bytes:
-    char, *codes = match.groups()
+    char, four, two, wide = match.groups()
     if char:
         return _ESCAPED.get(char, char)
-    return chr(int(codes[0] or codes[1], 16)).encode("utf-8", "surrogatepass")
+    if wide:
+        return bytes([ord(wide.decode()) - _WIDENED])
+    code = four or two
+    return chr(int(code, 16)).encode("utf-8", "surrogatepass") if code else b""
 
 
 def _edges(text: bytes) -> list[int]:
