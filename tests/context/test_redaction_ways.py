@@ -6,20 +6,22 @@ import json
 import logging
 from datetime import UTC, datetime
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import grpc
 import pytest
 import re2
-from context_service import cli
+from context_service import cli, updates
 from context_service.app import serving
 from context_service.bundles import InMemory
 from context_service.commands import UpdateStory, parse_changes
+from context_service.dead_letters import bury
 from context_service.events.v1 import events_pb2
+from context_service.messages import Incoming
 from context_service.redaction import RedactingFilter
 from context_service.stories import open_stories
 from context_service.v1 import context_pb2 as pb
-from eventstore import Metadata
+from eventstore import ANY, Metadata
 from google.protobuf.json_format import MessageToDict
 from google.rpc import error_details_pb2, status_pb2
 from typer.testing import CliRunner
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from context_service.bus import Bus
     from context_service.stories import Stories
     from google.protobuf.message import Message
 
@@ -260,3 +263,47 @@ def test_the_command_shows_no_secret(url: str) -> None:
             if form:
                 shown += "\n".join(map(str, map(json.loads, result.stdout.splitlines())))
             assert left_in(shown) == set(), words
+
+
+async def test_no_update_shows_a_secret(stories: Stories) -> None:
+    """What goes out over NATS names nobody, no cause and no entity by a secret."""
+    entries = [entry for entry in CORPUS[::5] if len(entry.text) < 900]
+    for entry in entries:
+        metadata = Metadata(actor=entry.text, causation_id=entry.text, correlation_id=entry.text)
+        event = events_pb2.DecisionAddedEvent(decision_id=entry.text)
+        await stories.store.append(stories.stream("S-1"), [event], expected=ANY, metadata=metadata)
+    bodies = [updates._body("log", commit).decode() async for commit in stories.store.log()]
+    assert [entry.kind for entry, body in zip(entries, bodies, strict=True) if entry.left_in(body)] == []
+    assert "".join(bodies).count("[redacted: ") > 3 * len(entries)
+
+
+class Burying:
+    """A bus that keeps what is published."""
+
+    def __init__(self) -> None:
+        self.facts: list[dict[str, Any]] = []
+
+    async def publish(self, subject: str, body: bytes, headers: dict[str, str]) -> None:
+        assert (subject, body) == ("context.dead.context-planning-story-created", b"{")
+        self.facts.append(json.loads(headers["Context-Dead-Letter"]))
+
+
+async def reason_kept(reason: str) -> str:
+    bus = Burying()
+    message = Incoming("planning.story.created", b"{", {}, "PLANNING", 7, NOON)
+    await bury(cast("Bus", bus), message, deliveries=3, reason=reason)
+    return str(bus.facts[0]["reason"])
+
+
+async def test_no_dead_letter_tells_a_secret_in_its_reason() -> None:
+    """Why a message could not be handled is kept without what it quotes."""
+    for entry in CORPUS[::5]:
+        assert entry.left_in(await reason_kept(f"story_id: got {entry.text!r}")) == []
+
+
+async def test_a_reason_is_redacted_before_it_is_cut() -> None:
+    """A secret that the end of a long reason would cut is not kept in part, where nobody would find it."""
+    token = next(entry.text for entry in CORPUS if entry.kind == "github token" and entry.place == "alone")
+    kept = await reason_kept("no story " * 221 + token)
+    assert "[redac" in kept
+    assert token[:10] not in kept
