@@ -140,7 +140,7 @@ async def test_no_other_reply_shows_a_secret(stories: Stories) -> None:
     where = serving(stories, "127.0.0.1:0", bundles=bundles)
     async with where as address, grpc.aio.insecure_channel(address) as channel:
         client = Client(channel)
-        for at in range(0, len(CORPUS), 18):
+        for at in range(0, len(CORPUS), 24):
             story_id = f"S-{at}"
             await client.update(story_id, change("CREATE", "CASE"), change("CREATE", "DECISION", "D-X", title="T"))
             watch = client.stub.WatchContext(pb.WatchContextRequest(story_id=story_id, role="architect"))

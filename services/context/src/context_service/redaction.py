@@ -328,9 +328,10 @@ def _round(text: bytes, rules: Rules) -> bytes:
 def _spans(text: bytes, rules: Rules) -> list[_Span]:
     """Return where a text has secrets, for those too who undo its escapes, however often, and see no difference."""
     spans, views = rules.spans(text), [text]
+    edges: list[list[int]] = []
     while len(views) <= _DEEPEST and (view := _plain(views[-1])) != views[-1]:
         if found := rules.spans(view):
-            edges = [_edges(each) for each in reversed(views)]
+            edges += map(_edges, views[len(edges) :])
             spans += [_Span(_traced(edges, start), _traced(edges, end), kind) for start, end, kind in found]
         views.append(view)
     return spans
@@ -362,7 +363,7 @@ def _edges(text: bytes) -> list[int]:
 
 
 def _traced(edges: list[list[int]], place: int) -> int:
-    for each in edges:
+    for each in reversed(edges):
         place = each[place]
     return place
 
