@@ -594,6 +594,70 @@ _kind(
     ),
 )
 
+for _form in (
+    "password: §",
+    "dbPassword: §",
+    "DB_PASSWORD: §",
+    "db_password: §",
+    "Passwort: §",
+    "pwd := §",
+    "api_key: §",
+    "db:\n  user: ada\n  password: §",
+):
+    _kind(
+        f"letters after {_form.removesuffix(' §').rstrip(' :=').split()[-1]}{' in yaml' * _form.count('ada')}",
+        "people",
+        _filled(
+            _form,
+            value=lambda rng: rng.choice(("hunterhunter", "correct-horse", "swordfish", _between(rng, LOWER, 8, 16))),
+        ),
+    )
+
+_CRYPT = ALNUM + "./"
+for _name, _value in {
+    "spanish": "contraseña: §",
+    "french": "mot de passe : §",
+    "portuguese": "senha: §",
+    "dutch": "wachtwoord: §",
+    "russian": "пароль: §",
+}.items():
+    _kind(f"password in {_name}", "people", _filled(_value, _value.upper(), _value.replace(":", " =")))
+_kind("full-width password", "Unicode", _filled("ｐａｓｓｗｏｒｄ=§", "ＤＢ＿ＰＡＳＳＷＯＲＤ：§", "password：§"))  # noqa: RUF001 (as typed)
+_kind("zero-width password", "Unicode", _filled("pass\u200bword=§", "\ufeffpass\u00adword: §", "api\u2060_key: §"))
+_kind("split token", "Unicode", _filled("ghp_\u200b§", "gh\u2060p_§", value=lambda rng: _some(rng, ALNUM, 36)))
+_kind(
+    "htpasswd",
+    "Apache",
+    _filled("admin:$apr1$§", value=lambda rng: f"{_some(rng, _CRYPT, 8)}${_some(rng, _CRYPT, 22)}"),
+)
+_kind(
+    "shadow",
+    "crypt(5)",
+    _filled(
+        "root:$6$§:19000:0:99999:7:::",
+        "ada:$y$j9T$§:19000::::::",
+        "bob:$5$rounds=5000$§:19000:0:",
+        value=lambda rng: f"{_some(rng, _CRYPT, 16)}${_some(rng, _CRYPT, 86)}",
+    ),
+)
+_kind("bcrypt", "OpenBSD", _filled("$2b$12$§", "hash = $2y$10$§", value=lambda rng: _some(rng, _CRYPT, 53)))
+_kind(
+    "argon2",
+    "RFC 9106",
+    _filled(
+        "$argon2id$v=19$m=65536,t=3,p=4$§", value=lambda rng: f"{_some(rng, ALNUM + '+/', 22)}${_some(rng, B64, 43)}"
+    ),
+)
+_kind(
+    "pbkdf2 of django",
+    "Django",
+    _filled("pbkdf2_sha256$600000$§", value=lambda rng: f"{_some(rng, ALNUM, 22)}${_some(rng, B64, 43)}="),
+)
+_kind(
+    "ldap hash", "RFC 2307", _filled("userPassword: {SSHA}§", "{SHA512}§", value=lambda rng: _some(rng, B64, 38) + "==")
+)
+_kind("pgpass", "PostgreSQL", _filled("db.internal:5432:app:svc:§", "*:*:*:postgres:§", "db:5432:*:ada:§"))
+
 # --- where they stand -----------------------------------------------------------------------------------------------
 
 _LONG = "The build of the billing service failed twice before noon, and nobody had looked at the log by then. " * 21
@@ -622,10 +686,28 @@ OTHER_PLACES = {
     "far": _LONG + "\n{}\n" + _LONG,
     "cyrillic": "Журнал 2024:\n{}\nконец",  # noqa: RUF001 (Cyrillic it is)
 }
+#: What programs make of a text that they pass on.
+WITHIN: dict[str, Callable[[str], str]] = {
+    "within json": lambda text: json.dumps({"rationale": text, "n": 1}),
+    "within json in json": lambda text: json.dumps(
+        {"payload": json.dumps({"title": text}, ensure_ascii=False)}, ensure_ascii=False
+    ),
+    "within a refusal": lambda text: f"role: expected one of architect, developer; got {text!r} (changes[0])",
+    "as what a field became": lambda text: json.dumps(text, ensure_ascii=False),
+    "within a list of json in a log": lambda text: f"INFO 12:00 answered {json.dumps([text])} in 3 ms",
+}
 
 
 def entries() -> list[dict[str, object]]:
     """Return the corpus: the same each time."""
+    return [*_plain_entries(), *_passed_on_entries()]
+
+
+def _entry(kind: Kind, made: Made, place: str, text: str) -> dict[str, object]:
+    return {"kind": kind.name, "source": kind.source, "place": place, "text": text, "secrets": made.secrets}
+
+
+def _plain_entries() -> list[dict[str, object]]:
     rng = random.Random(SEED)
     found: list[dict[str, object]] = []
     for number, kind in enumerate(KINDS):
@@ -633,10 +715,19 @@ def entries() -> list[dict[str, object]]:
         for turn in range(EACH):
             place = list(places)[(number * EACH + turn) % len(places)]
             made = kind.make(rng)
-            text = places[place].format(made.text)
-            found.append(
-                {"kind": kind.name, "source": kind.source, "place": place, "text": text, "secrets": made.secrets}
-            )
+            found.append(_entry(kind, made, place, places[place].format(made.text)))
+    return found
+
+
+def _passed_on_entries() -> list[dict[str, object]]:
+    """Return each kind in each of the surroundings: alone, and with lines before and after."""
+    rng = random.Random(SEED + 1)
+    found: list[dict[str, object]] = []
+    for kind in KINDS:
+        for place, passed_on in WITHIN.items():
+            for form in ("{}",) if kind.token else ("{}", OTHER_PLACES["between lines"]):
+                made = kind.make(rng)
+                found.append(_entry(kind, made, place, passed_on(form.format(made.text))))
     return found
 
 
