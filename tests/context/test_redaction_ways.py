@@ -307,3 +307,11 @@ async def test_a_reason_is_redacted_before_it_is_cut() -> None:
     kept = await reason_kept("no story " * 221 + token)
     assert "[redac" in kept
     assert token[:10] not in kept
+
+
+async def test_a_warning_names_a_key_without_its_secret(client: Client) -> None:
+    """A key that is itself a secret is named without it in the warning that it is not known."""
+    asked = pb.ContextChange(operation="CREATE", entity_type="CASE", payload='{"password: correct-horse": 1}')
+    [warning] = (await client.update("S-1", asked)).warnings
+    assert warning.startswith("changes[0].payload.password: [redacted: ")
+    assert "correct-horse" not in warning

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from context_service.redaction import redact_certain
+from context_service.redaction import redact, redact_certain
 from context_service.words import id_problem
 
 if TYPE_CHECKING:
@@ -279,10 +279,10 @@ def _parse_payload(
     attributes: dict[str, str] = {}
     for key, raw in found.items():
         if key in _IDENTITY_KEYS:
-            warnings.append(f"{field}.payload.{key}: ignored, identity is not taken from a payload")
+            warnings.append(f"{field}.payload.{redact(key)}: ignored, identity is not taken from a payload")
         elif key not in kind.__struct_fields__:
             attributes[key] = bytes(raw).decode()
-            warnings.append(f"{field}.payload.{key}: not a known key, kept as an attribute")
+            warnings.append(f"{field}.payload.{redact(key)}: not a known key, kept as an attribute")
     return payload, attributes
 
 

@@ -70,9 +70,9 @@ def _body(log_id: str, commit: Commit) -> bytes:
         "types": sorted({event_type_of(event.raw.type) for event in events}),
         "changes": changes,
         "changes_left_out": len(events) - len(changes),
-        "actor": commit.metadata.actor[:_LONGEST],
-        "causation_id": commit.metadata.causation_id[:_LONGEST],
-        "correlation_id": commit.metadata.correlation_id[:_LONGEST],
+        "actor": redact(commit.metadata.actor)[:_LONGEST],
+        "causation_id": redact(commit.metadata.causation_id)[:_LONGEST],
+        "correlation_id": redact(commit.metadata.correlation_id)[:_LONGEST],
         "occurred_at": max(event.occurred_at for event in events).isoformat(),
         "recorded_at": commit.recorded_at.isoformat(),
     }
