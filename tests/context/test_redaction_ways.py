@@ -283,6 +283,9 @@ class Burying:
     def __init__(self) -> None:
         self.facts: list[dict[str, Any]] = []
 
+    async def room(self, headers: dict[str, str]) -> int:
+        return 1_000_000
+
     async def publish(self, subject: str, body: bytes, headers: dict[str, str]) -> None:
         assert (subject, body) == ("context.dead.context-planning-story-created", b"{")
         self.facts.append(json.loads(headers["Context-Dead-Letter"]))
